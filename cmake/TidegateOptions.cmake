@@ -1,0 +1,36 @@
+# Compiler settings shared by every target.
+
+option(TIDEGATE_BUILD_TESTS "Build the tests and examples" ON)
+option(TIDEGATE_BUILD_BENCH "Build the benchmarks" ON)
+set(TIDEGATE_SANITIZE "" CACHE STRING "address | thread, or empty")
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
+endif()
+
+add_compile_options(-Wall -Wextra -Wno-sign-compare)
+# A missing designated initialiser means the default that the header states.
+add_compile_options(-Wno-missing-field-initializers)
+
+if(TIDEGATE_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer
+                      -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=address,undefined)
+elseif(TIDEGATE_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(TIDEGATE_SANITIZE)
+  message(FATAL_ERROR "TIDEGATE_SANITIZE: expected address or thread, "
+                      "got '${TIDEGATE_SANITIZE}'")
+endif()

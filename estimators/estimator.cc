@@ -1,0 +1,121 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tidegate/estimator.h"
+
+#include <array>
+#include <utility>
+
+#include "estimators/catalog_estimator.h"
+#include "estimators/generic_law.h"
+#include "estimators/law_estimator.h"
+#include "estimators/text.h"
+#include "tidegate/catalogue.h"
+#include "tidegate/status.h"
+
+namespace tidegate {
+
+using internal::Concat;
+using internal::DidYouMean;
+using internal::GenericKernel;
+using internal::GenericLaw;
+using internal::InvalidArgument;
+using internal::LawEstimator;
+using internal::ResidentModel;
+
+namespace {
+
+constexpr std::array<std::string_view, 4> kUses = {"fused", "tiled", "unfused",
+                                                   "catalog"};
+
+// Wider scores than this are no number format.
+constexpr std::int64_t kScoreBytesMax = 64;
+
+absl::Status RequireTokens(std::string_view name, Tokens value, Tokens min) {
+  if (value >= min && value <= kTokensMax) return absl::OkStatus();
+  return InvalidArgument(name, ": expected ", min, " to ", kTokensMax, ", got ",
+                         value);
+}
+
+}  // namespace
+
+absl::Status ValidateStep(const StepQuery& step) {
+  if (step.chunks.empty() && step.decode_tokens == 0) {
+    return InvalidArgument("step: expected a chunk or a decode token");
+  }
+  // No sum of tokens in a step can then leave the accepted range by much.
+  Tokens sum = step.decode_tokens;
+  for (const Chunk& chunk : step.chunks) {
+    TG_RETURN_IF_ERROR(RequireTokens("chunk.n", chunk.n, 1));
+    TG_RETURN_IF_ERROR(RequireTokens("chunk.kv_len", chunk.kv_len, 1));
+    if (chunk.kv_len < chunk.n) {
+      return InvalidArgument("chunk.kv_len: expected at least n = ", chunk.n,
+                             ", got ", chunk.kv_len);
+    }
+    sum = SatAdd(sum, chunk.n);
+  }
+  TG_RETURN_IF_ERROR(RequireTokens("decode_tokens", step.decode_tokens, 0));
+  TG_RETURN_IF_ERROR(RequireTokens("decode_kv_len", step.decode_kv_len, 0));
+  if (step.decode_tokens > 0 && step.decode_kv_len < 1) {
+    return InvalidArgument(
+        "decode_kv_len: expected at least 1 where there are decode tokens");
+  }
+  TG_RETURN_IF_ERROR(RequireTokens("logits_rows", step.logits_rows, 0));
+  return RequireTokens("tokens of the step", sum, 1);
+}
+
+absl::StatusOr<CreatedEstimator> CreateEstimator(
+    const EstimatorOptions& options) {
+  TG_RETURN_IF_ERROR(options.shape.Validate());
+  TG_RETURN_IF_ERROR(RequireTokens("estimator.tile_q", options.tile_q, 1));
+  TG_RETURN_IF_ERROR(RequireTokens("estimator.tile_k", options.tile_k, 0));
+  if (options.score_bytes < 0 || options.score_bytes > kScoreBytesMax) {
+    return InvalidArgument("estimator.score_bytes: expected 0 to ",
+                           kScoreBytesMax, ", got ", options.score_bytes);
+  }
+  const std::string_view use = options.use;
+  const auto at = std::find(kUses.begin(), kUses.end(), use);
+  if (at == kUses.end()) {
+    const std::string_view near = DidYouMean(use, kUses);
+    return InvalidArgument(
+        "estimator.use: expected fused, tiled, unfused or catalog, got \"", use,
+        "\"", near.empty() ? "" : Concat("; did you mean \"", near, "\"?"));
+  }
+
+  const Catalogue* catalogue = &Catalogue::Builtin();
+  Catalogue replaced;
+  if (!options.catalogue.empty()) {
+    TG_ASSIGN_OR_RETURN(
+        replaced, catalogue->With(options.catalogue, options.catalogue_file));
+    catalogue = &replaced;
+  }
+  TG_ASSIGN_OR_RETURN(ResolvedEngine engine,
+                      catalogue->Resolve(options.engine));
+
+  CreatedEstimator created;
+  if (use == "catalog") {
+    TG_ASSIGN_OR_RETURN(
+        created.estimator,
+        internal::CreateCatalogEstimator(*catalogue, engine, options));
+    created.warnings = std::move(engine.warnings);
+    return created;
+  }
+  // The caller names the formula, so nothing about it is assumed; of the
+  // engine only the handling of its KV cache matters.
+  const GenericKernel kernel = use == "fused"   ? GenericKernel::kFused
+                               : use == "tiled" ? GenericKernel::kTiled
+                                                : GenericKernel::kUnfused;
+  created.estimator = std::make_unique<LawEstimator<GenericLaw>>(
+      GenericLaw(options.shape, {.kernel = kernel,
+                                 .tile_q = options.tile_q,
+                                 .tile_k = options.tile_k,
+                                 .score_bytes = options.score_bytes}),
+      ResidentModel(options.shape, engine.Option("prefill_kv") == "full"),
+      internal::EstimatorTraits{
+          .name = std::string(use),
+          .assumed = false,
+          .kv_preallocated = engine.Option("kv_cache") == "prealloc"});
+  return created;
+}
+
+}  // namespace tidegate

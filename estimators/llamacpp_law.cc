@@ -1,0 +1,319 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "estimators/llamacpp_law.h"
+
+#include <bit>
+#include <cmath>
+
+namespace tidegate::internal {
+namespace {
+
+// n_ctx and the sliding caches are padded to this (llama-context.cpp,
+// llama-kv-cache-iswa.cpp).
+constexpr Tokens kCachePad = 256;
+
+// Up to here every padded length is a point of the grid.
+constexpr Tokens kFineGridMax = 8192;
+constexpr int kOctavePointsLog2 = 4;
+
+// The allocator rounds each tensor up to 32 bytes (TENSOR_ALIGNMENT); no graph
+// keeps more than this many alive.
+constexpr Bytes kAlignmentSlack = 32 * 64;
+
+constexpr Bytes kHalf = 2;  // activations are converted to fp16 for products
+
+// The rotation of a quantised cache: one square matrix for keys, as wide as
+// the largest power of two times 64 that divides the head, and one of 64 for
+// values, per cache (llama-kv-cache.cpp).
+Bytes RotationBytes(const Mixer& mixer) {
+  if (mixer.head_dim % 64 != 0) return 0;
+  std::int64_t side = 64;
+  while (mixer.head_dim % (2 * side) == 0) side *= 2;
+  return SatMul(4, SatAdd(SatMul(side, side), 64 * 64));
+}
+
+std::int64_t ValueDim(const Mixer& mixer) {
+  return mixer.head_dim_v > 0 ? mixer.head_dim_v : mixer.head_dim;
+}
+
+bool HasAttention(const Mixer& mixer) {
+  return mixer.kind != MixerKind::kNone && mixer.kind != MixerKind::kLinear;
+}
+
+// Exponent of the power of two below `length`; length > 1.
+int OctaveOf(Tokens length) {
+  return static_cast<int>(
+             std::bit_width(static_cast<std::uint64_t>(length - 1))) -
+         1;
+}
+
+// Families whose graph in llama.cpp is the one built here. Measured: llama
+// (dense and experts), qwen3, qwen3_moe, gemma3; the others by its source.
+bool KnownFamily(std::string_view type) {
+  for (std::string_view known :
+       {"llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2",
+        "gemma3", "gemma3_text", "phi3", "gpt_oss"}) {
+    if (type == known) return true;
+  }
+  return false;
+}
+
+// Replaces each phase of `peaks` that is fuller in `other`.
+void TakeFuller(const LlamaPeaks& other, LlamaPeaks* peaks) {
+  for (int phase = 0; phase < kLlamaPhases; ++phase) {
+    if (other.Phase(phase) > peaks->Phase(phase)) {
+      peaks->terms[phase] = other.terms[phase];
+    }
+  }
+}
+
+}  // namespace
+
+LlamaCppLaw::LlamaCppLaw(const ModelShape& shape,
+                         const LlamaCppOptions& options)
+    : shape_(shape),
+      options_(options),
+      row_bytes_(RowBytes(shape)),
+      constant_bytes_(kAlignmentSlack),
+      few_(shape, options.flash_attention, LlamaRows::kFew),
+      all_(shape, options.flash_attention, LlamaRows::kAll) {
+  for (const Mixer& mixer : shape_.mixers) {
+    if (SlidesInLlamaCpp(shape_, mixer)) {
+      window_ = std::max(window_, mixer.window);
+    }
+    if (HasAttention(mixer) && shape_.kv_element.per_65536 < kHalf * 65536) {
+      constant_bytes_ = SatAdd(constant_bytes_, RotationBytes(mixer));
+    }
+  }
+  assumed_ = !KnownFamily(shape_.model_type);
+  for (const Mixer& mixer : shape_.mixers) {
+    assumed_ = assumed_ || (mixer.kind != MixerKind::kFull &&
+                            mixer.kind != MixerKind::kSliding);
+  }
+  for (const FeedForward& block : shape_.feed_forwards) {
+    moe_ = moe_ || block.kind == FeedForwardKind::kMoe;
+  }
+  if (window_ == 0) {
+    few_table_ = Tabulate(few_);
+    all_table_ = Tabulate(all_);
+    for (const std::vector<Entry>* table : {&few_table_, &all_table_}) {
+      for (std::size_t i = 1; i < table->size(); ++i) {
+        if ((*table)[i].peaks.Total() < (*table)[i - 1].peaks.Total()) {
+          falls_.push_back((*table)[i].context - kCachePad + 1);
+        }
+      }
+    }
+  }
+}
+
+Tokens LlamaCppLaw::GridUp(Tokens length) {
+  if (length <= kFineGridMax) return RoundUp(std::max<Tokens>(length, 1), 256);
+  const int octave = OctaveOf(length);
+  return RoundUp(length, Tokens{1} << (octave - kOctavePointsLog2));
+}
+
+Tokens LlamaCppLaw::GridDown(Tokens length) {
+  const Tokens up = GridUp(length);
+  if (up == length) return length;
+  if (length <= kFineGridMax) return std::max<Tokens>(up - kCachePad, 1);
+  const int octave = OctaveOf(length);
+  return up - (Tokens{1} << (octave - kOctavePointsLog2));
+}
+
+std::vector<LlamaCppLaw::Entry> LlamaCppLaw::Tabulate(
+    const GraphProgram& program) {
+  std::vector<Entry> table;
+  // One point beyond the longest sequence, which is padded.
+  const Tokens last = GridUp(RoundUp(kTokensMax, kCachePad));
+  for (Tokens context = kCachePad;; context = GridUp(context + 1)) {
+    table.push_back({context, program.Replay(context, 0)});
+    if (context >= last) return table;
+  }
+}
+
+Tokens LlamaCppLaw::WindowContext(Tokens context, Tokens n) const {
+  return RoundUp(std::min(context, window_ + n), kCachePad);
+}
+
+LlamaPeaks LlamaCppLaw::PeaksAt(const GraphProgram& program,
+                                const std::vector<Entry>& table, Tokens context,
+                                Tokens n) const {
+  if (table.empty()) {
+    const Tokens window = WindowContext(context, n);
+    const Tokens context_up = GridUp(context);
+    const Tokens window_up = GridUp(window);
+    LlamaPeaks peaks = program.Replay(context_up, window_up);
+    if (context_up == context && window_up == window) return peaks;
+    // Off the grid the price covers every corner of the cell.
+    for (Tokens c : {GridDown(context), context_up}) {
+      for (Tokens w : {GridDown(window), window_up}) {
+        if (c == context_up && w == window_up) continue;
+        TakeFuller(program.Replay(c, w), &peaks);
+      }
+    }
+    return peaks;
+  }
+  auto upper = std::lower_bound(
+      table.begin(), table.end(), context,
+      [](const Entry& entry, Tokens length) { return entry.context < length; });
+  if (upper == table.end()) --upper;
+  LlamaPeaks peaks = upper->peaks;
+  if (upper == table.begin() || upper->context == context) return peaks;
+  const Entry& lower = *std::prev(upper);
+  // On one path the need is a maximum of linear functions, so the chord
+  // between two points bounds it from above.
+  if (lower.peaks.path != peaks.path) {
+    TakeFuller(lower.peaks, &peaks);
+    return peaks;
+  }
+  const double share = static_cast<double>(upper->context - context) /
+                       static_cast<double>(upper->context - lower.context);
+  for (int phase = 0; phase < kLlamaPhases; ++phase) {
+    for (int term = 0; term < kLlamaTerms; ++term) {
+      Bytes& bytes = peaks.terms[phase][term];
+      const Bytes rise = bytes - lower.peaks.terms[phase][term];
+      if (rise != 0) {
+        bytes -=
+            static_cast<Bytes>(std::floor(static_cast<double>(rise) * share));
+      }
+    }
+  }
+  return peaks;
+}
+
+LlamaCppLaw::Reserve LlamaCppLaw::ReserveFor(const StepQuery& step) {
+  Reserve reserve;
+  Tokens kv_len = step.decode_kv_len;
+  for (const Chunk& chunk : step.chunks) {
+    reserve.n = SatAdd(reserve.n, chunk.n);
+    kv_len = std::max(kv_len, chunk.kv_len);
+  }
+  reserve.n = SatAdd(reserve.n, step.decode_tokens);
+  reserve.context = RoundUp(kv_len, kCachePad);
+  const Tokens sequences =
+      SatAdd(static_cast<Tokens>(step.chunks.size()), step.decode_tokens);
+  reserve.rows =
+      std::min(reserve.n, step.logits_rows > 0 ? step.logits_rows : sequences);
+  return reserve;
+}
+
+LlamaCppLaw::Layout LlamaCppLaw::LayoutFor(const Reserve& reserve) const {
+  const bool all_rows = reserve.rows >= reserve.n;
+  Layout few;
+  if (!all_rows) {
+    few.peaks = PeaksAt(few_, few_table_, reserve.context, reserve.n);
+    few.row_bytes = SatMul(reserve.rows, row_bytes_);
+  }
+  // Few rows cost at most what all rows do.
+  Layout all{.peaks = PeaksAt(all_, all_table_, reserve.context, reserve.n)};
+  if (all_rows) return all;
+  const Bytes bounded =
+      SatAdd(SatMul(reserve.n, few.peaks.Total()), few.row_bytes);
+  return bounded <= SatMul(reserve.n, all.peaks.Total()) ? few : all;
+}
+
+void LlamaCppLaw::Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
+                              MaskKind /*mask*/,
+                              std::vector<Tokens>* out) const {
+  std::vector<Tokens> points;
+  // `shift` turns a cache length into the variable that moves.
+  auto add = [&](Tokens length, Tokens shift) {
+    const Tokens value = length - shift;
+    if (value > lo && value <= hi) points.push_back(value);
+  };
+  // Where a cache enters a point of the grid and where it leaves it.
+  auto crossings = [&](Tokens shift) {
+    for (Tokens point = GridUp(std::max<Tokens>(lo + shift, 1));
+         point - kCachePad - shift < hi; point = GridUp(point + 1)) {
+      add(point - kCachePad + 1, shift);
+      add(point + 1, shift);
+    }
+  };
+  const Tokens start = axis == Axis::kChunk ? fixed : 0;
+  if (window_ == 0) {
+    if (axis == Axis::kN) return;
+    for (Tokens length : falls_) add(length, start);
+  } else {
+    if (axis != Axis::kN) crossings(start);
+    if (axis != Axis::kKvLen) crossings(window_);
+  }
+  std::sort(points.begin(), points.end());
+  points.erase(std::unique(points.begin(), points.end()), points.end());
+  out->insert(out->end(), points.begin(), points.end());
+}
+
+std::string LlamaCppLaw::RouteName(const StepQuery& /*step*/) const {
+  return options_.flash_attention ? "llamacpp.flash" : "llamacpp.unfused";
+}
+
+Bytes LlamaCppLaw::KvBytes(Tokens n_ctx, Tokens n_ubatch) const {
+  const Tokens context = RoundUp(n_ctx, kCachePad);
+  Bytes total = 0;
+  for (const Layer& layer : shape_.layers) {
+    const Mixer& mixer = shape_.mixers[layer.mixer];
+    if (!mixer.stores_kv || !HasAttention(mixer)) continue;
+    const Tokens rows = SlidesInLlamaCpp(shape_, mixer)
+                            ? WindowContext(context, n_ubatch)
+                            : context;
+    const std::int64_t width =
+        mixer.kind == MixerKind::kLatent
+            ? SatAdd(mixer.kv_lora_rank, mixer.rope_dim)
+            : SatMul(mixer.kv_heads, SatAdd(mixer.head_dim, ValueDim(mixer)));
+    total = SatAdd(total, shape_.kv_element.Of(SatMul(rows, width)));
+  }
+  return total;
+}
+
+Bytes LlamaCppLaw::ScratchBytes(Tokens n_ctx, Tokens n_ubatch, Tokens rows,
+                                int threads) const {
+  constexpr Bytes kCacheLine = 64;
+  // Queries and keys that the tiled fused path handles at once.
+  constexpr Bytes kTile = 64;
+  const Tokens context = RoundUp(n_ctx, kCachePad);
+  // A product with 16-bit weights converts its other operand.
+  Bytes need = SatMul(n_ubatch, shape_.hidden, kHalf);
+  need = std::max(need, SatMul(rows, shape_.hidden, kHalf));
+  for (const Mixer& mixer : shape_.mixers) {
+    if (!HasAttention(mixer)) continue;
+    const Bytes dim = mixer.head_dim;
+    const Bytes dim_v = ValueDim(mixer);
+    const Tokens length = SlidesInLlamaCpp(shape_, mixer)
+                              ? WindowContext(context, n_ubatch)
+                              : context;
+    need = std::max(need, SatMul(n_ubatch, mixer.q_heads, dim_v, kHalf));
+    need = std::max(need, SatMul(threads, dim, 4));  // rotary embedding
+    if (options_.flash_attention) {
+      const Bytes tiled =
+          SatAdd(SatMul(2 * kTile, SatAdd(dim, dim_v)), 2 * kTile * kTile);
+      const Bytes split = SatAdd(SatMul(mixer.q_heads, SatAdd(2, dim_v)), dim,
+                                 SatMul(2, dim_v));
+      need = std::max(need, SatMul(4, threads, std::max(tiled, split)));
+    } else {
+      need = std::max(need, SatMul(n_ubatch, mixer.q_heads, dim, kHalf));
+      need = std::max(need, SatMul(n_ubatch, mixer.q_heads, length, kHalf));
+      need = std::max(need, SatMul(4, threads, length));  // softmax
+    }
+  }
+  for (const FeedForward& block : shape_.feed_forwards) {
+    const Bytes widest =
+        std::max(block.shared_intermediate, block.parallel_intermediate);
+    need = std::max(need, SatMul(n_ubatch, widest, kHalf));
+    if (block.kind == FeedForwardKind::kDense) {
+      need = std::max(need, SatMul(n_ubatch, block.intermediate, kHalf));
+    } else if (block.kind == FeedForwardKind::kMoe) {
+      // Products by expert also keep, for each expert, its count, a cache line
+      // for its counter and room for every row.
+      const Bytes operand =
+          std::max(shape_.hidden, SatMul(block.top_k, block.intermediate));
+      Bytes moe = SatAdd(SatMul(n_ubatch, operand, kHalf), 8);
+      moe = SatAdd(moe, SatMul(block.experts, 8 + kCacheLine),
+                   8 + 8 + kCacheLine);
+      moe = SatAdd(moe, SatMul(block.experts, block.top_k, n_ubatch, 8));
+      need = std::max(need, moe);
+    }
+  }
+  return SatAdd(need, SatMul(kCacheLine, threads));
+}
+
+}  // namespace tidegate::internal

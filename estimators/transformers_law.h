@@ -1,0 +1,234 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Price of a prefill chunk through a whole model of transformers 5.17.0 on
+// torch 2.11, CUDA.
+//
+// A forward pass is a list of *moments*, each a list of buffers that are alive
+// together: q being rotated, the attention call, the product of gate and up,
+// the weighted outputs of the experts. Every buffer is linear in a few
+// quantities of the step (its Basis: tokens, keys, cells of the mask, scores
+// …), so a moment is a row of coefficients that are found once, when the law is
+// made: read from the modelling sources, nothing is fitted. A price is the
+// largest moment.
+//
+// The KV that a DynamicCache grows by is resident, not transient; the copy of
+// a layer's old keys that torch.cat makes is a moment of its own. The caching
+// allocator's rounding is one more term of each moment.
+//
+// Steps of several sequences add up, as do decode tokens, each with its keys:
+// the widths of a step's buffers are those of all sequences together.
+//
+// Immutable after construction; thread-safe.
+
+#ifndef TIDEGATE_ESTIMATORS_TRANSFORMERS_LAW_H_
+#define TIDEGATE_ESTIMATORS_TRANSFORMERS_LAW_H_
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "estimators/price_sink.h"
+#include "estimators/torch_attention.h"
+#include "estimators/transformers_family.h"
+#include "tidegate/estimator.h"
+#include "tidegate/model_shape.h"
+#include "tidegate/types.h"
+
+namespace tidegate::internal {
+
+enum class TransformersAttention {
+  kSdpa,     // attn_implementation="sdpa"
+  kEager,    // attn_implementation="eager"
+  kFlashLr,  // FLASH with torch's causal_lower_right bias, no mask tensor
+};
+
+struct TransformersOptions {
+  TransformersAttention attention = TransformersAttention::kSdpa;
+  // Keys and values are written into a buffer made beforehand; otherwise
+  // DynamicCache, which concatenates.
+  bool preallocated_cache = false;
+  std::int64_t sm_count = 132;  // H100, H200
+};
+
+// What a buffer's bytes are proportional to.
+enum class Basis : std::uint8_t {
+  kOne,
+  kTokens,       // n
+  kScanTokens,   // n rounded up to the chunk of the linear scan
+  kCells,        // n * kv_len
+  kMaskCells,    // the same where a mask is made, else 0
+  kPadCells,     // n * kv_len rounded up to 8 keys, where a mask is made
+  kKeys,         // kv_len
+  kRepeatKeys,   // kv_len where k and v are expanded to all heads, else 0
+  kWindowCells,  // the same five of the sliding layers
+  kWindowMaskCells,
+  kWindowPadCells,
+  kWindowKeys,
+  kWindowRepeatKeys,
+  kSplits,  // n * splits of the flash kernel, 0 where it does not split
+};
+inline constexpr int kBasisCount = 14;
+
+class TransformersLaw {
+ public:
+  // `shape` must be valid.
+  TransformersLaw(const ModelShape& shape, const TransformersOptions& options);
+
+  template <typename Sink>
+  void Emit(const StepQuery& step, Sink& sink) const;
+
+  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
+                   std::vector<Tokens>* out) const;
+
+  // Growth of the cache. A sliding layer keeps window - 1 tokens between
+  // steps and window - 1 + n behind one, since what it keeps is a view of the
+  // concatenation.
+  Bytes Resident(const StepQuery& step) const;
+
+  std::string RouteName(const StepQuery& step) const;
+
+  // Whether the model_type is one whose code was not read.
+  bool Assumed() const { return assumed_; }
+
+ private:
+  // One buffer, or `count` of the same size.
+  struct Buffer {
+    const char* name;
+    Basis basis;
+    std::int64_t bytes;  // per unit of the basis, one buffer
+    std::int64_t count;
+  };
+  // Bytes per unit of each basis, zeros left out.
+  using Sums = std::vector<std::pair<Basis, std::int64_t>>;
+  struct Moment {
+    const char* part;
+    std::vector<Buffer> buffers;
+    Sums sums;
+    Sums fixed_sums;          // of the buffers without n
+    Bytes most_rounding = 0;  // bound of Rounding()
+    bool dominated = false;   // another moment is never smaller
+    bool fixed_dominated = false;
+  };
+  using Values = std::array<Bytes, kBasisCount>;
+  friend class MomentBuilder;
+
+  static bool IsFixed(Basis basis) {
+    return basis == Basis::kOne || basis == Basis::kKeys ||
+           basis == Basis::kRepeatKeys;
+  }
+  Values ValuesOf(const StepQuery& step) const;
+  void AddChunk(Tokens n, Tokens kv_len, Values& values) const;
+  static Bytes Sum(const Sums& sums, const Values& values);
+  static Bytes Rounding(const Moment& moment, const Values& values);
+  void Finish();
+
+  TransformersOptions options_;
+  bool assumed_ = false;
+  bool masks_ = false;          // masks are made at all
+  bool skips_mask_ = false;     // … but not where n = kv_len
+  bool grouped_heads_ = false;  // enable_gqa where there is no mask
+  Tokens window_ = 0;           // 0: no layer slides
+  std::int64_t scan_chunk_ = 64;
+  Bytes growth_ = 0;         // per token, full and latent layers
+  Bytes window_growth_ = 0;  // per token that sliding layers keep
+  Bytes state_ = 0;          // of linear layers
+  bool flash_ = false;
+  FlashSplits splits_;
+  std::vector<Moment> moments_;
+  // Moments that no other one dominates, and the same of the fixed parts.
+  static constexpr int kMostKept = 32;
+  std::array<std::int16_t, kMostKept> kept_{};
+  int kept_count_ = 0;
+  std::vector<int> kept_fixed_;
+  std::vector<Buffer> largest_;  // those that may be the largest
+};
+
+inline Bytes TransformersLaw::Sum(const Sums& sums, const Values& values) {
+  unsigned __int128 sum = 0;
+  for (const auto& [basis, bytes] : sums) {
+    sum += static_cast<unsigned __int128>(bytes) *
+           static_cast<std::uint64_t>(values[static_cast<int>(basis)]);
+  }
+  return sum > static_cast<std::uint64_t>(kBytesMax) ? kBytesMax
+                                                     : static_cast<Bytes>(sum);
+}
+
+template <typename Sink>
+void TransformersLaw::Emit(const StepQuery& step, Sink& sink) const {
+  const Values values = ValuesOf(step);
+  const auto size = [&](const Buffer& buffer) {
+    return SatMul(buffer.bytes, values[static_cast<int>(buffer.basis)]);
+  };
+  const auto add = [&](const Buffer& buffer) {
+    const Bytes one = size(buffer);
+    if (one == 0) return;
+    const Bytes all = SatMul(one, buffer.count);
+    if (buffer.count > 1) {
+      sink.AddMany(buffer.name, all, one);
+    } else if (IsFixed(buffer.basis)) {
+      sink.AddFixed(buffer.name, all);
+    } else {
+      sink.Add(buffer.name, all);
+    }
+  };
+  if constexpr (std::is_same_v<Sink, TotalsSink>) {
+    // The same four numbers without walking every buffer of every moment.
+    // Sums first: rounding is needed only where it may decide.
+    std::array<Bytes, kMostKept> sums;
+    int first = 0;
+    for (int i = 0; i < kept_count_; ++i) {
+      sums[i] = Sum(moments_[kept_[i]].sums, values);
+      if (sums[i] > sums[first]) first = i;
+    }
+    Bytes best = 0;
+    if (kept_count_ > 0) {
+      best = SatAdd(sums[first], Rounding(moments_[kept_[first]], values));
+    }
+    for (int i = 0; i < kept_count_; ++i) {
+      const Moment& moment = moments_[kept_[i]];
+      if (i == first || SatAdd(sums[i], moment.most_rounding) <= best) continue;
+      best = std::max(best, SatAdd(sums[i], Rounding(moment, values)));
+    }
+    Bytes fixed = -1;
+    const Moment* most_fixed = nullptr;
+    for (const int i : kept_fixed_) {
+      const Bytes sum = Sum(moments_[i].fixed_sums, values);
+      if (sum > fixed) {
+        fixed = sum;
+        most_fixed = &moments_[i];
+      }
+    }
+    Bytes largest = 0;
+    for (const Buffer& buffer : largest_) {
+      largest = std::max(largest, size(buffer));
+    }
+    sink.BeginPart("step");
+    sink.AddMany("step", best, largest);
+    sink.EndPart();
+    if (most_fixed == nullptr) return;
+    sink.BeginPart("fixed");
+    for (const Buffer& buffer : most_fixed->buffers) {
+      if (IsFixed(buffer.basis)) add(buffer);
+    }
+    sink.EndPart();
+    return;
+  }
+  for (const Moment& moment : moments_) {
+    sink.BeginPart(moment.part);
+    for (const Buffer& buffer : moment.buffers) add(buffer);
+    // A dominated moment is below another one even before rounding.
+    if (!moment.dominated) {
+      sink.AddMany("allocator", Rounding(moment, values), 0);
+    }
+    sink.EndPart();
+  }
+}
+
+}  // namespace tidegate::internal
+
+#endif  // TIDEGATE_ESTIMATORS_TRANSFORMERS_LAW_H_

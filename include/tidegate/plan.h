@@ -1,0 +1,147 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Planner: can this prompt run on an idle device, and in which chunks?
+//
+//   PlanRequest request{.prompt_tokens = 327'000};
+//   MemoryLimits limits{.ceiling = 36 * kGiB, .base = 20 * kGiB};
+//   absl::StatusOr<Plan> plan = PlanPrompt(estimator, request, limits, {});
+//   if (plan->verdict == Verdict::kReject) log(plan->reason);
+//
+// A plan is a sequence of widths, each of which fits at the length it attends
+// to: live + resident + transient <= ceiling - headroom, and no buffer above
+// max_allocation. It is found by search, so it crosses kernel-route boundaries,
+// never cuts a span that must stay whole, and never leaves a tail that no
+// longer fits. A prompt is rejected exactly when no such sequence exists.
+//
+// Thread-safety: pure functions.
+
+#ifndef TIDEGATE_PLAN_H_
+#define TIDEGATE_PLAN_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tidegate/estimator.h"
+#include "tidegate/types.h"
+
+namespace tidegate {
+
+// A range of tokens that one chunk may not cut (an image's tokens).
+struct Span {
+  Tokens start = 0;
+  Tokens length = 0;
+  friend bool operator==(const Span&, const Span&) = default;
+};
+
+struct PlanRequest {
+  Tokens prompt_tokens = 0;      // whole prompt, cached part included; >= 1
+  Tokens cached_tokens = 0;      // prefix already in the cache: it is attended
+                                 // to, but not computed; <= prompt_tokens
+  Tokens max_output_tokens = 0;  // priced as KV that decoding will add
+  MaskKind mask = MaskKind::kCausal;
+  std::vector<Span> uncuttable;  // ascending, disjoint, within the prompt
+};
+
+// What the device allows. Byte counts are exact integers.
+struct MemoryLimits {
+  Bytes ceiling = 0;   // never to be exceeded
+  Bytes base = 0;      // live before this request; its cached tokens included
+  Bytes headroom = 0;  // kept back by policy
+  // Largest single buffer; nullopt: no such limit.
+  std::optional<Bytes> max_allocation;
+
+  // ceiling - headroom - base; negative when live is above the line.
+  Bytes Room() const;
+};
+
+struct ChunkLimits {
+  Tokens max = 2048;    // widest chunk; wins over floor
+  Tokens floor = 256;   // narrowest chunk but the last
+  Tokens quantum = 64;  // chunk boundaries are multiples of it, ends excepted
+};
+
+// InvalidArgument names the field. `warnings` receives settings without effect
+// (floor above max).
+absl::Status ValidateLimits(const MemoryLimits& memory,
+                            const ChunkLimits& chunk,
+                            std::vector<std::string>* warnings);
+
+enum class Verdict { kAdmit, kWait, kReject };
+
+enum class RefusalCode {
+  kNone,
+  kTooLarge,     // never fits on this device, however idle
+  kOverloaded,   // would fit on an idle device
+  kUnsupported,  // the request contradicts itself or the engine cannot run it
+};
+
+// "admit", "too_large", …: the spelling of JSON and logs.
+std::string_view VerdictName(Verdict verdict);
+std::string_view RefusalCodeName(RefusalCode code);
+
+struct PlannedChunk {
+  Tokens start = 0;
+  Tokens n = 0;
+  Tokens kv_len = 0;
+  Bytes transient_bytes = 0;
+  friend bool operator==(const PlannedChunk&, const PlannedChunk&) = default;
+};
+
+// The inequality that decided, every term of it. For an admitted prompt it is
+// that of the tightest chunk.
+struct Arithmetic {
+  Bytes live = 0;       // base
+  Bytes claims = 0;     // promised to other requests
+  Bytes resident = 0;   // this request's KV at that chunk, the chunk included
+  Bytes transient = 0;  // of the cheapest chunk that could be tried there
+  Bytes ceiling = 0;
+  Bytes headroom = 0;
+  // Set when the second limit decided instead.
+  Bytes largest_allocation = 0;
+  std::optional<Bytes> max_allocation;
+  // The bytes of `transient` that no narrower chunk would avoid.
+  Bytes fixed_in_n = 0;
+  Tokens n = 0;
+  Tokens kv_len = 0;
+};
+
+// "17.76 GiB live + 0 B claims + … = 30.50 GiB > 29.47 GiB = ceiling …".
+std::string Describe(const Arithmetic& arithmetic);
+
+struct Plan {
+  Verdict verdict = Verdict::kReject;
+  RefusalCode code = RefusalCode::kNone;
+  std::string reason;  // one sentence; for a refusal with its arithmetic
+  std::vector<PlannedChunk> chunks;  // empty when rejected
+  // Highest live + resident + transient along the plan, decoding included.
+  Bytes peak_bytes = 0;
+  // Longest prompt (same cached tokens, mask and output budget, no spans) that
+  // would be admitted; 0 when none would. Found by bisection when plans shrink
+  // monotonically, else by search over quanta.
+  Tokens largest_prompt_that_fits = 0;
+  Arithmetic arithmetic;
+};
+
+struct PlanOptions {
+  // Skip largest_prompt_that_fits, which costs several plans.
+  bool want_largest_prompt = true;
+  // Always take the exhaustive search, never the fast path for the monotone
+  // case. Tests compare both.
+  bool force_search = false;
+};
+
+// InvalidArgument for a request or limits that contradict themselves; a prompt
+// that does not fit is not an error but a Plan with Verdict::kReject.
+absl::StatusOr<Plan> PlanPrompt(const Estimator& estimator,
+                                const PlanRequest& request,
+                                const MemoryLimits& memory,
+                                const ChunkLimits& chunk,
+                                const PlanOptions& options = {});
+
+}  // namespace tidegate
+
+#endif  // TIDEGATE_PLAN_H_

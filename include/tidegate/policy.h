@@ -1,0 +1,95 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Policies: what should be done? Each kind is a small pure interface over
+// read-only facts; the scheduler owns all state. An implementation keeps no
+// clock, thread or mutable state, so that the same question has one answer.
+
+#ifndef TIDEGATE_POLICY_H_
+#define TIDEGATE_POLICY_H_
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "tidegate/actions.h"
+#include "tidegate/estimator.h"
+#include "tidegate/plan.h"
+#include "tidegate/types.h"
+
+namespace tidegate {
+
+// One request as policies see it.
+struct RequestView {
+  RequestId id = 0;
+  const PlanRequest* request = nullptr;
+  std::int64_t priority = 0;
+  Tokens done = 0;  // prompt tokens in the cache: hits plus computed
+  Instant arrived{};
+  bool admitted = false;
+};
+
+// Memory as every decider sees it at this moment.
+struct MemoryView {
+  MemoryLimits limits;     // base is the live bytes of the latest reading
+  Bytes claimed = 0;       // promised to admitted requests, not yet live
+};
+
+// How wide is the next chunk of this request?
+class ChunkPolicy {
+ public:
+  virtual ~ChunkPolicy() = default;
+  virtual std::string_view Name() const = 0;
+
+  struct Choice {
+    Tokens n = 0;  // 0: nothing fits now
+    Bound bound = Bound::kPlan;
+    PriceTotals price;
+  };
+  // `limits.base` is live memory now, the request's own KV included.
+  virtual Choice Next(const Estimator& estimator, const RequestView& request,
+                      const MemoryView& memory,
+                      const ChunkLimits& limits) const = 0;
+};
+
+// May this request start, given what is live and promised?
+class AdmissionPolicy {
+ public:
+  virtual ~AdmissionPolicy() = default;
+  virtual std::string_view Name() const = 0;
+
+  struct Answer {
+    Verdict verdict = Verdict::kWait;
+    Bytes claim = 0;  // resident bytes promised when admitted
+    Plan plan;        // the plan that decided
+  };
+  virtual absl::StatusOr<Answer> Decide(const Estimator& estimator,
+                                        const RequestView& request,
+                                        const MemoryView& memory,
+                                        const ChunkLimits& limits) const = 0;
+};
+
+// Who is next?
+class OrderPolicy {
+ public:
+  virtual ~OrderPolicy() = default;
+  virtual std::string_view Name() const = 0;
+  // Index of the request to serve first; `waiting` is in order of arrival and
+  // not empty.
+  virtual std::size_t First(std::span<const RequestView> waiting,
+                            Instant now) const = 0;
+};
+
+// The built-in policies by the names of the policy file: fixed | throttle;
+// reserve; fcfs | priority. InvalidArgument names the ones that exist.
+absl::StatusOr<std::unique_ptr<ChunkPolicy>> CreateChunkPolicy(
+    std::string_view name);
+absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(
+    std::string_view name);
+absl::StatusOr<std::unique_ptr<OrderPolicy>> CreateOrderPolicy(
+    std::string_view name);
+
+}  // namespace tidegate
+
+#endif  // TIDEGATE_POLICY_H_

@@ -1,0 +1,77 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Policy file: how an operator configures Tidegate. TOML; every key is checked,
+// an unknown one is an error with line, column and a suggestion.
+//
+//   absl::StatusOr<PolicyFile> policy = LoadPolicyFile("policy.toml");
+//   for (const std::string& warning : policy->warnings) log(warning);
+//
+// Thread-safety: pure functions.
+
+#ifndef TIDEGATE_POLICY_FILE_H_
+#define TIDEGATE_POLICY_FILE_H_
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tidegate/engine.h"
+#include "tidegate/model_config.h"
+#include "tidegate/plan.h"
+
+namespace tidegate {
+
+// A policy file's contents. Unset optionals take the defaults noted here; they
+// stay unset so that the command line can tell "not said" from "said".
+struct PolicyFile {
+  // [model]: config names a config.json, relative to the policy file.
+  std::optional<std::string> model_config;
+  std::optional<ModelShape> model_shape;  // an inline shape instead
+  ModelOverrides model_overrides;         // compute_dtype, kv_dtype
+
+  std::optional<EngineSpec> engine;
+
+  // [memory]
+  std::optional<Bytes> ceiling;
+  std::optional<Bytes> base;      // default: weight bytes if known, else 0
+  std::optional<Bytes> headroom;  // default 0
+  std::optional<Bytes> max_allocation;
+  std::optional<std::string> probe;
+
+  // [estimator]
+  std::optional<std::string> estimator;  // default "catalog"
+  std::optional<Tokens> tile_q;
+  std::optional<Tokens> tile_k;
+  std::optional<std::int64_t> unknown_score_bytes;
+  std::optional<std::string> catalogue;  // file that overrides the built-in one
+
+  // [chunk]
+  std::optional<std::string> chunk_policy;  // default "throttle"
+  std::optional<Tokens> chunk_max;
+  std::optional<Tokens> chunk_floor;
+  std::optional<Tokens> chunk_quantum;
+
+  // [admission], [order]
+  std::optional<std::string> admission_policy;  // default "reserve"
+  std::optional<std::int64_t> queue_max;
+  std::optional<std::string> order_policy;  // default "fcfs"
+
+  // [cache]: a prefix cache for simulation; capacity in bytes, block in tokens.
+  std::optional<Bytes> cache_capacity;
+  std::optional<Tokens> cache_block;
+
+  std::vector<std::string> warnings;
+};
+
+// `text` is TOML; `file` names it in messages and anchors relative paths.
+// InvalidArgument: "FILE:LINE:COLUMN: key KEY: expected …, got …".
+absl::StatusOr<PolicyFile> ParsePolicyFile(std::string_view text,
+                                           const std::string& file);
+absl::StatusOr<PolicyFile> LoadPolicyFile(const std::string& path);
+
+}  // namespace tidegate
+
+#endif  // TIDEGATE_POLICY_FILE_H_

@@ -1,0 +1,177 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Simulator: what would this policy have done with that load?
+//
+//   absl::StatusOr<Trace> trace = LoadTrace("azure_code.csv");
+//   SimulatorOptions options;
+//   options.scheduler = {.estimator = estimator,
+//                        .memory = {.ceiling = 80 * kGiB, .base = 16 * kGiB}};
+//   absl::StatusOr<SimulationResult> result = Simulate(*trace, options);
+//   result->ttft_p99_s;
+//
+// The real scheduler runs against a simulated engine in virtual time: no
+// thread, no clock, so that the same input gives the same result and the same
+// event log, byte for byte. The engine keeps its own account of memory, which
+// the scheduler sees only through readings; docs/simulation.md describes it.
+//
+// Thread-safety: Simulate is a pure function apart from its callbacks, which
+// it calls on the caller's thread.
+
+#ifndef TIDEGATE_SIMULATOR_H_
+#define TIDEGATE_SIMULATOR_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tidegate/estimator.h"
+#include "tidegate/scheduler.h"
+#include "tidegate/types.h"
+
+namespace tidegate {
+
+// One request of a trace.
+struct TraceRow {
+  Instant arrival{};         // since the start of the trace
+  Tokens prompt_tokens = 0;  // whole prompt, cached part included
+  // Longest prefix that an earlier request had already computed: what a cache
+  // that never evicts would hit. An upper bound, below prompt_tokens.
+  Tokens cached_tokens = 0;
+  Tokens output_tokens = 0;
+  std::int64_t session = 0;  // requests of one conversation share it
+  friend bool operator==(const TraceRow&, const TraceRow&) = default;
+};
+
+struct Trace {
+  std::vector<TraceRow> rows;  // ascending by arrival
+};
+
+// Reads CSV with the header
+//   arrival_s,prompt_tokens,cached_tokens,output_tokens,session
+// in this order, rows sorted by arrival. InvalidArgument
+// "FILE:LINE: column C: expected …, got …" at the first row that is not so.
+absl::StatusOr<Trace> ParseTrace(std::string_view text, std::string_view file);
+// Reads the file. NotFound when there is none.
+absl::StatusOr<Trace> LoadTrace(const std::string& path);
+
+// What the simulated engine really needs for a chunk's attention.
+enum class WorldAttention {
+  kEstimator,  // exactly what WorldOptions::truth says, every part of it
+  kCatalog,    // the formula below whose route `truth` names
+  kUnfused,    // q_heads*n*K*score_bytes + q_heads*n*head_dim*4
+  kTiled,      // q_heads*min(n,tile)*K*score_bytes + q_heads*n*head_dim*4
+  kFused,      // q_heads*n*head_dim*4
+};
+
+// How the simulated engine behaves, which the scheduler does not see.
+struct WorldOptions {
+  WorldAttention attention = WorldAttention::kEstimator;
+  // The true prices; null: the scheduler's own estimator is right.
+  std::shared_ptr<const Estimator> truth;
+
+  // For the formulas.
+  std::int64_t q_heads = 0;
+  std::int64_t head_dim = 0;
+  // Thousandths of a byte per score, so that a measured 2.24 bytes is exact.
+  // 0: compute_bytes, and 4 bytes with a mask of unknown dtype.
+  std::int64_t score_millibytes = 0;
+  std::int64_t compute_bytes = 2;
+  Tokens tile = 512;  // query tile of the tiled kernel
+
+  // Added to every chunk's transient.
+  Bytes fixed_bytes = 0;
+  Bytes per_token_bytes = 0;
+  // Resident growth of one token. Unset: of a chunk, what `truth` says; of a
+  // decoded token, its slope.
+  std::optional<Bytes> kv_bytes_per_token;
+  Bytes resident_extra_per_token = 0;
+  // Freed transients stay counted as live and are reused by later chunks.
+  bool pool_keeps_transients = false;
+
+  // Speed. The defaults are those of a mid-size model on a data-centre GPU,
+  // round numbers to compare policies with, not a measurement.
+  double tokens_per_s = 8000;
+  double chunk_overhead_s = 0.01;
+  // Of each decoding request; prefill does not slow it.
+  double decode_tokens_per_s = 30;
+};
+
+// A prefix cache on the device. Its unpinned blocks are the engine's to reuse
+// at any moment and are reported as free memory.
+struct PrefixCacheOptions {
+  // Unset: whatever is free on the device. 0: no cache, and every prompt is
+  // computed whole.
+  std::optional<Bytes> capacity;
+  Tokens block = 64;  // tokens of one block, the unit of hits and evictions
+};
+
+// The device at one moment of a simulation.
+struct SeriesPoint {
+  Instant when{};
+  Bytes live_bytes = 0;  // the prefix cache included
+  Bytes peak_bytes = 0;  // live plus the transient of the chunk that starts
+  Tokens width = 0;      // of that chunk
+};
+
+struct SimulatorOptions {
+  SchedulerOptions scheduler;
+  WorldOptions world;
+  PrefixCacheOptions cache;
+  // Output budget that every client asks for. Unset: each asks for exactly the
+  // tokens it will generate, as the trace says.
+  std::optional<Tokens> max_output_tokens;
+
+  // Called with the fraction of requests that have ended, ascending, about a
+  // thousand times.
+  std::function<void(double)> progress;
+  // Receives one JSON object a line, newline included, for every event in and
+  // every action out, with its time in integer nanoseconds.
+  std::function<void(std::string_view)> event_log;
+  bool want_series = false;
+};
+
+struct SimulationResult {
+  std::int64_t requests = 0;
+  std::int64_t finished = 0;
+  std::int64_t rejected = 0;
+  std::int64_t cancelled = 0;
+  std::int64_t out_of_memory = 0;  // chunks that the engine could not run
+  std::int64_t chunks = 0;         // that ran
+
+  // Prompt tokens computed per second, first arrival to last end.
+  double tokens_per_s = 0;
+  // Arrival to the end of the last prompt chunk, nearest rank, over requests
+  // that finished; 0 when none did.
+  double ttft_p50_s = 0;
+  double ttft_p99_s = 0;
+  Bytes peak_bytes = 0;
+  Bytes ceiling_bytes = 0;
+  // RefusalCodeName -> requests; codes that did not occur are absent.
+  std::map<std::string, std::int64_t> refusals;
+
+  // Tokens computed, and prefix cache: tokens found in it, tokens that the
+  // trace had as cached and that were computed again, blocks dropped.
+  Tokens computed_tokens = 0;
+  Tokens cache_hit_tokens = 0;
+  Tokens cache_recomputed_tokens = 0;
+  std::int64_t cache_evicted_blocks = 0;
+
+  double span_s = 0;  // first arrival to last end, virtual time
+  std::vector<SeriesPoint> series;
+};
+
+// InvalidArgument names the option; Internal when the scheduler broke a promise
+// (a request that never ends or ends twice, a chunk dearer than its room).
+absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
+                                          const SimulatorOptions& options);
+
+}  // namespace tidegate
+
+#endif  // TIDEGATE_SIMULATOR_H_

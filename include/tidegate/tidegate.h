@@ -1,0 +1,25 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tidegate: how many prompt tokens to prefill next, whether a request may
+// start, and why not. The whole public interface; examples/embed.cc is the
+// 20-line program that uses it.
+
+#ifndef TIDEGATE_TIDEGATE_H_
+#define TIDEGATE_TIDEGATE_H_
+
+#include "tidegate/actions.h"       // IWYU pragma: export
+#include "tidegate/catalogue.h"     // IWYU pragma: export
+#include "tidegate/engine.h"        // IWYU pragma: export
+#include "tidegate/estimator.h"     // IWYU pragma: export
+#include "tidegate/events.h"        // IWYU pragma: export
+#include "tidegate/model_config.h"  // IWYU pragma: export
+#include "tidegate/model_shape.h"   // IWYU pragma: export
+#include "tidegate/plan.h"          // IWYU pragma: export
+#include "tidegate/policy.h"        // IWYU pragma: export
+#include "tidegate/policy_file.h"   // IWYU pragma: export
+#include "tidegate/scheduler.h"     // IWYU pragma: export
+#include "tidegate/status.h"        // IWYU pragma: export
+#include "tidegate/types.h"         // IWYU pragma: export
+
+#endif  // TIDEGATE_TIDEGATE_H_

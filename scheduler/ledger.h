@@ -1,0 +1,59 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Ledger: who holds which bytes of the device.
+//
+// Each admitted request has two amounts: resident bytes, which are live, and a
+// claim, bytes promised to it that are not live yet. Growth moves bytes from
+// the claim to resident, so that live + claims stays what admission counted:
+// each byte is charged once. Whatever ends a request releases both.
+//
+// Thread-safety: none.
+
+#ifndef TIDEGATE_SCHEDULER_LEDGER_H_
+#define TIDEGATE_SCHEDULER_LEDGER_H_
+
+#include <boost/container/flat_map.hpp>
+
+#include "tidegate/events.h"
+#include "tidegate/types.h"
+
+namespace tidegate::internal {
+
+class Ledger {
+ public:
+  // Opens an account that holds `resident` bytes and is promised `claim` more.
+  void Open(RequestId id, Bytes claim, Bytes resident);
+
+  // Adds live bytes, paid from the claim as far as it goes.
+  void Grow(RequestId id, Bytes bytes);
+
+  // Closes the account; answers the resident bytes that became free.
+  Bytes Release(RequestId id);
+
+  // Sums over all accounts.
+  Bytes claimed() const { return claimed_; }
+  Bytes resident() const { return resident_; }
+
+  // What is left of one account's claim.
+  Bytes ClaimOf(RequestId id) const;
+
+  bool empty() const { return accounts_.empty(); }
+
+  // Whether the sums are those of the accounts: O(accounts), for checks.
+  bool Conserved() const;
+
+ private:
+  struct Account {
+    Bytes claim = 0;
+    Bytes resident = 0;
+  };
+  // Flat: a few hundred accounts at most, looked up at every event.
+  boost::container::flat_map<RequestId, Account> accounts_;
+  Bytes claimed_ = 0;
+  Bytes resident_ = 0;
+};
+
+}  // namespace tidegate::internal
+
+#endif  // TIDEGATE_SCHEDULER_LEDGER_H_

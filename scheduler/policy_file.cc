@@ -1,0 +1,371 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// A policy file is read in three passes: every key by the table in
+// policy_keys.h, then the tables that must agree with each other, then the
+// settings that are right but change nothing.
+
+#include "tidegate/policy_file.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <sstream>
+#include <system_error>
+#include <utility>
+
+#include "estimators/text.h"
+#include "estimators/toml_reader.h"
+#include "scheduler/policy_keys.h"
+#include "scheduler/units.h"
+#include "tidegate/status.h"
+
+namespace tidegate {
+namespace {
+
+using internal::Concat;
+using internal::InvalidArgument;
+using internal::PolicyDraft;
+using internal::PolicyKey;
+using internal::PolicyType;
+using internal::PolicyValue;
+using internal::TomlEntry;
+using internal::TomlNode;
+using internal::TomlReader;
+
+// Reads one document. Lives as long as the call.
+class Reader {
+ public:
+  Reader(const TomlNode& root, const std::string& file)
+      : root_(root), file_(file), reader_(root, file) {}
+
+  absl::StatusOr<PolicyFile> Read();
+
+ private:
+  TomlReader* ReaderOf(std::string_view table);
+  const TomlNode* NodeOf(std::string_view table, std::string_view key) const;
+  bool Said(std::string_view table, std::string_view key) const {
+    return NodeOf(table, key) != nullptr;
+  }
+  // "FILE:LINE:COLUMN: TABLE.KEY: " of a key that the document holds.
+  std::string At(std::string_view table, std::string_view key) const;
+
+  void ReadKey(const PolicyKey& key);
+  bool ReadValue(const PolicyKey& key, TomlReader& in, PolicyValue* value);
+  bool ReadWord(const PolicyKey& key, TomlReader& in, const std::string& word);
+  bool ReadOptions(const PolicyKey& key, TomlReader& in, PolicyValue* value);
+  bool InRange(const PolicyKey& key, TomlReader& in, std::int64_t value);
+
+  absl::Status CheckModel();
+  absl::Status CheckMemory();
+  void Warn(std::string_view table, std::string_view key,
+            std::string_view why);
+  void WarnAboutEffects();
+  // A path as the file means it: relative ones start where the file lies.
+  void Anchor(std::optional<std::string>* path) const;
+
+  const TomlNode& root_;
+  const std::string& file_;
+  TomlReader reader_;
+  std::map<std::string, TomlReader, std::less<>> tables_;
+  PolicyDraft draft_;
+};
+
+TomlReader* Reader::ReaderOf(std::string_view table) {
+  const auto found = tables_.find(table);
+  if (found != tables_.end()) return &found->second;
+  const std::size_t dot = table.rfind('.');
+  TomlReader child =
+      dot == std::string_view::npos
+          ? reader_.Table(table)
+          : ReaderOf(table.substr(0, dot))->Table(table.substr(dot + 1));
+  return &tables_.emplace(std::string(table), std::move(child)).first->second;
+}
+
+const TomlNode* Reader::NodeOf(std::string_view table,
+                               std::string_view key) const {
+  const TomlNode* node = &root_;
+  while (node != nullptr && !table.empty()) {
+    const std::size_t dot = std::min(table.find('.'), table.size());
+    node = node->Find(table.substr(0, dot));
+    table.remove_prefix(std::min(dot + 1, table.size()));
+  }
+  return node == nullptr || key.empty() ? node : node->Find(key);
+}
+
+std::string Reader::At(std::string_view table, std::string_view key) const {
+  const TomlNode* node = NodeOf(table, key);
+  const int line = node == nullptr ? 1 : std::max(node->line, 1);
+  const int column = node == nullptr ? 1 : std::max(node->column, 1);
+  return Concat(file_, ":", line, ":", column, ": ", table,
+                key.empty() ? "" : ".", key, ": ");
+}
+
+bool Reader::InRange(const PolicyKey& key, TomlReader& in,
+                     std::int64_t value) {
+  if (value >= key.min && value <= key.max) return true;
+  const bool open = key.max == std::numeric_limits<std::int64_t>::max();
+  in.Error(key.name, Concat("expected ", open ? "at least " : "", key.min,
+                            open ? "" : Concat(" to ", key.max), ", got ",
+                            value));
+  return false;
+}
+
+// A word of a later version is no typo, and the answer says so.
+bool Reader::ReadWord(const PolicyKey& key, TomlReader& in,
+                      const std::string& word) {
+  if (std::find(key.words.begin(), key.words.end(), word) != key.words.end()) {
+    return true;
+  }
+  std::string list;
+  for (std::string_view known : key.words) {
+    list += Concat(list.empty() ? "" : ", ", known);
+  }
+  for (std::string_view later : key.later) {
+    const bool plugin = later.starts_with("plugin:");
+    if (plugin ? word.starts_with("plugin:") : word == later) {
+      in.Error(key.name, Concat("expected one of ", list, ", got \"", word,
+                                "\", which this version does not have"));
+      return false;
+    }
+  }
+  const std::string_view near = internal::DidYouMean(word, key.words);
+  in.Error(
+      key.name,
+      Concat("expected one of ", list, ", got \"", word, "\"",
+             near.empty() ? "" : Concat("; did you mean \"", near, "\"?")));
+  return false;
+}
+
+bool Reader::ReadOptions(const PolicyKey& key, TomlReader& in,
+                         PolicyValue* value) {
+  const TomlNode* node = in.Raw(key.name);
+  if (node == nullptr) return false;
+  if (node->kind != TomlNode::Kind::kTable) {
+    in.Error(key.name, Concat("expected ", DescribeType(key), ", got ",
+                              internal::KindName(node->kind)));
+    return false;
+  }
+  for (const TomlEntry& entry : node->entries) {
+    const TomlNode& option = entry.value;
+    std::string text;
+    if (option.kind == TomlNode::Kind::kString) {
+      text = option.string;
+    } else if (option.kind == TomlNode::Kind::kInteger) {
+      text = std::to_string(option.integer);
+    } else if (option.kind == TomlNode::Kind::kBoolean) {
+      text = option.boolean ? "true" : "false";
+    } else if (option.kind == TomlNode::Kind::kFloat) {
+      // The shortest form that reads back: 0.9 and not 0.900000.
+      std::ostringstream shortest;
+      shortest << option.number;
+      text = shortest.str();
+    } else {
+      in.Error(key.name,
+               Concat("option ", entry.key,
+                      ": expected a string, number or boolean, got ",
+                      internal::KindName(option.kind)));
+      return false;
+    }
+    value->options.emplace(entry.key, std::move(text));
+  }
+  return true;
+}
+
+bool Reader::ReadValue(const PolicyKey& key, TomlReader& in,
+                       PolicyValue* value) {
+  switch (key.type) {
+    case PolicyType::kText:
+      return in.Optional(key.name, &value->text);
+    case PolicyType::kWord:
+      return in.Optional(key.name, &value->text) &&
+             ReadWord(key, in, value->text);
+    case PolicyType::kBytes:
+      return in.Bytes(key.name, &value->integer) &&
+             InRange(key, in, value->integer);
+    case PolicyType::kCount:
+      return in.Optional(key.name, &value->integer) &&
+             InRange(key, in, value->integer);
+    case PolicyType::kWords: {
+      std::vector<std::string> words;
+      if (!in.Optional(key.name, &words)) return false;
+      return std::all_of(words.begin(), words.end(), [&](const auto& word) {
+        return ReadWord(key, in, word);
+      });
+    }
+    case PolicyType::kOptions:
+      return ReadOptions(key, in, value);
+    case PolicyType::kTokens:
+    case PolicyType::kDuration:
+    case PolicyType::kElement:
+      break;
+  }
+  // The types that are a number or a string with a unit.
+  const TomlNode* node = in.Raw(key.name);
+  if (node == nullptr) return false;
+  Duration duration{};
+  const bool is_string = node->kind == TomlNode::Kind::kString;
+  const bool is_integer = node->kind == TomlNode::Kind::kInteger;
+  bool good = false;
+  if (key.type == PolicyType::kTokens) {
+    value->integer = node->integer;
+    good = is_integer ||
+           (is_string && internal::ParseTokens(node->string, &value->integer));
+  } else if (key.type == PolicyType::kDuration) {
+    good = is_string && internal::ParseDuration(node->string, &duration);
+    value->integer = duration.count();
+  } else {
+    std::ostringstream number;
+    number << node->number;
+    value->text = is_string ? node->string : number.str();
+    good = is_string || is_integer || node->kind == TomlNode::Kind::kFloat;
+  }
+  if (!good) {
+    const std::string got = is_string ? Concat("\"", node->string, "\"")
+                                      : std::string(KindName(node->kind));
+    in.Error(key.name, Concat("expected ", DescribeType(key), ", got ", got));
+    return false;
+  }
+  return key.type != PolicyType::kTokens || InRange(key, in, value->integer);
+}
+
+void Reader::ReadKey(const PolicyKey& key) {
+  TomlReader* in = ReaderOf(key.table);
+  PolicyValue value;
+  if (!ReadValue(key, *in, &value)) {
+    if (key.required && in->status().ok() && Said(key.table, "") &&
+        !Said(key.table, key.name)) {
+      in->Required(key.name, &value.text);  // Names the key or its misspelling.
+    }
+    return;
+  }
+  if (!key.no_effect.empty()) Warn(key.table, key.name, key.no_effect);
+  if (key.store == nullptr) return;
+  const absl::Status stored = key.store(key, value, &draft_);
+  if (!stored.ok()) in->Error(key.name, std::string(stored.message()));
+}
+
+void Reader::Warn(std::string_view table, std::string_view key,
+                  std::string_view why) {
+  draft_.policy.warnings.push_back(
+      Concat(At(table, key), "has no effect: ", why));
+}
+
+absl::Status Reader::CheckModel() {
+  PolicyFile& policy = draft_.policy;
+  if (!Said("model.shape", "")) return absl::OkStatus();
+  for (std::string_view key : {"config", "compute_dtype", "kv_dtype"}) {
+    if (!Said("model", key)) continue;
+    return InvalidArgument(
+        At("model", key), "contradicts [model.shape]: ",
+        key == "config" ? "expected one of the two"
+                        : "expected it inside that table");
+  }
+  absl::StatusOr<ModelConfig> shape = ParseInlineShape(
+      Concat("{", draft_.shape_members, "}"), At("model.shape", ""));
+  if (!shape.ok()) {
+    // Keys are checked one by one; what is left is how they fit together.
+    const std::string message(shape.status().message());
+    const std::string place = At("model.shape", "");
+    return InvalidArgument(place,
+                           message.starts_with(place + ": ")
+                               ? message.substr(place.size() + 2)
+                               : message);
+  }
+  policy.model_shape = std::move(shape->shape);
+  return absl::OkStatus();
+}
+
+absl::Status Reader::CheckMemory() {
+  const PolicyFile& policy = draft_.policy;
+  if (!policy.ceiling.has_value()) return absl::OkStatus();
+  const Bytes base = policy.base.value_or(0);
+  const Bytes headroom = policy.headroom.value_or(0);
+  if (*policy.ceiling > SatAdd(base, headroom)) return absl::OkStatus();
+  return InvalidArgument(
+      At("memory", "ceiling"), "expected more than base + headroom, got ",
+      internal::FormatBytes(*policy.ceiling), " against ",
+      internal::FormatBytes(base), " + ", internal::FormatBytes(headroom));
+}
+
+void Reader::WarnAboutEffects() {
+  const PolicyFile& policy = draft_.policy;
+  const std::string estimator = policy.estimator.value_or("catalog");
+  const std::string with = Concat("estimator.use is ", estimator);
+  for (std::string_view key : {"tile_q", "tile_k"}) {
+    if (Said("estimator", key) && estimator != "tiled") {
+      Warn("estimator", key, with);
+    }
+  }
+  if (policy.unknown_score_bytes.has_value() &&
+      (estimator == "fused" || estimator == "tiled")) {
+    Warn("estimator", "unknown_score_bytes", with);
+  }
+  if (policy.max_allocation.has_value() && policy.ceiling.has_value() &&
+      *policy.max_allocation >= *policy.ceiling) {
+    Warn("memory", "max_allocation", "the ceiling is not above it");
+  }
+  if (Said("chunk", "floor") &&
+      *policy.chunk_floor > policy.chunk_max.value_or(ChunkLimits{}.max)) {
+    Warn("chunk", "floor",
+         Concat("chunk.max = ",
+                policy.chunk_max.value_or(ChunkLimits{}.max),
+                " is below it and wins"));
+  }
+  if (policy.cache_block.has_value() &&
+      policy.cache_capacity.value_or(0) == 0) {
+    Warn("cache", "block", "there is no cache without cache.capacity");
+  }
+}
+
+void Reader::Anchor(std::optional<std::string>* path) const {
+  if (!path->has_value()) return;
+  const std::filesystem::path given(**path);
+  if (given.is_absolute()) return;
+  *path = (std::filesystem::path(file_).parent_path() / given)
+              .lexically_normal()
+              .string();
+}
+
+absl::StatusOr<PolicyFile> Reader::Read() {
+  for (const PolicyKey& key : internal::PolicyKeys()) ReadKey(key);
+  // Inner tables first: each names its own unknown keys.
+  for (auto table = tables_.rbegin(); table != tables_.rend(); ++table) {
+    TG_RETURN_IF_ERROR(table->second.Finish());
+  }
+  TG_RETURN_IF_ERROR(reader_.Finish());
+  TG_RETURN_IF_ERROR(CheckModel());
+  TG_RETURN_IF_ERROR(CheckMemory());
+  if (Said("engine", "")) draft_.policy.engine = std::move(draft_.engine);
+  WarnAboutEffects();
+  Anchor(&draft_.policy.model_config);
+  Anchor(&draft_.policy.catalogue);
+  return std::move(draft_.policy);
+}
+
+}  // namespace
+
+absl::StatusOr<PolicyFile> ParsePolicyFile(std::string_view text,
+                                           const std::string& file) {
+  TG_ASSIGN_OR_RETURN(const TomlNode root, internal::ParseToml(text, file));
+  return Reader(root, file).Read();
+}
+
+absl::StatusOr<PolicyFile> LoadPolicyFile(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return absl::InvalidArgumentError(
+        Concat(path, ": expected a policy file, got a directory"));
+  }
+  std::ifstream in(path, std::ios::binary);
+  if (!in) {
+    return absl::NotFoundError(Concat(path, ": cannot read the policy file"));
+  }
+  std::ostringstream text;
+  text << in.rdbuf();
+  return ParsePolicyFile(text.str(), path);
+}
+
+}  // namespace tidegate

@@ -1,0 +1,271 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tools/inputs.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+#include <utility>
+
+#include "estimators/text.h"
+#include "scheduler/units.h"
+#include "tidegate/catalogue.h"
+#include "tidegate/status.h"
+
+namespace tidegate::tools {
+namespace {
+
+using internal::Concat;
+using internal::InvalidArgument;
+
+absl::Status OverlayBytes(const std::optional<std::string>& value,
+                          std::string_view flag, Bytes min,
+                          std::optional<Bytes>* out) {
+  if (!value.has_value()) return absl::OkStatus();
+  Bytes bytes = 0;
+  if (!internal::ParseBytes(*value, &bytes) || bytes < min) {
+    return InvalidArgument(flag, ": expected bytes",
+                           min > 0 ? " above 0" : "",
+                           ", such as \"36 GiB\" or 4096, got \"", *value,
+                           "\"");
+  }
+  *out = bytes;
+  return absl::OkStatus();
+}
+
+absl::Status OverlayTokens(const std::optional<std::string>& value,
+                           std::string_view flag, std::optional<Tokens>* out) {
+  if (!value.has_value()) return absl::OkStatus();
+  TG_ASSIGN_OR_RETURN(*out, ReadTokens(value, flag, std::nullopt, 1));
+  return absl::OkStatus();
+}
+
+absl::Status OverlayEngine(const Arguments& args, PolicyFile* policy) {
+  if (args.engine.has_value()) {
+    absl::StatusOr<EngineSpec> engine = ParseEngine(*args.engine);
+    if (!engine.ok()) {
+      return InvalidArgument("--", std::string(engine.status().message()));
+    }
+    // Options belong to an engine: another engine has other ones.
+    if (policy->engine.has_value() && policy->engine->name == engine->name) {
+      engine->options = std::move(policy->engine->options);
+    }
+    policy->engine = *std::move(engine);
+  }
+  for (const std::string& option : args.engine_options) {
+    const std::size_t equals = option.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return InvalidArgument("--engine-option: expected KEY=VALUE, got \"",
+                             option, "\"");
+    }
+    if (!policy->engine.has_value()) {
+      return InvalidArgument(
+          "--engine-option: expected an engine beside it: missing --engine");
+    }
+    policy->engine->options[option.substr(0, equals)] =
+        option.substr(equals + 1);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadModel(Inputs* inputs) {
+  PolicyFile& policy = inputs->policy;
+  if (policy.model_shape.has_value()) {
+    inputs->shape = *policy.model_shape;
+    inputs->model_source = "inline shape";
+    if (policy.model_overrides.kv_element.has_value()) {
+      inputs->shape.kv_element = *policy.model_overrides.kv_element;
+    }
+    return absl::OkStatus();
+  }
+  if (!policy.model_config.has_value()) {
+    return InvalidArgument(
+        "missing --model: a config.json, or a policy file with [model]");
+  }
+  inputs->model_source = *policy.model_config;
+  TG_ASSIGN_OR_RETURN(
+      ModelConfig config,
+      LoadModelConfig(*policy.model_config, policy.model_overrides));
+  inputs->shape = std::move(config.shape);
+  inputs->warnings.insert(inputs->warnings.end(), config.warnings.begin(),
+                          config.warnings.end());
+  return absl::OkStatus();
+}
+
+absl::Status MakeEstimator(Inputs* inputs) {
+  const PolicyFile& policy = inputs->policy;
+  EstimatorOptions& options = inputs->estimator_options;
+  options.use = policy.estimator.value_or("catalog");
+  if (!policy.engine.has_value() && options.use == "catalog") {
+    return InvalidArgument(
+        "missing --engine: NAME@VERSION/DEVICE such as mlx@0.31.2/metal, or a "
+        "policy file with [engine]");
+  }
+  inputs->engine = policy.engine.value_or(EngineSpec{});
+  options.shape = inputs->shape;
+  options.engine = inputs->engine;
+  options.tile_q = policy.tile_q.value_or(options.tile_q);
+  options.tile_k = policy.tile_k.value_or(options.tile_k);
+  options.score_bytes =
+      policy.unknown_score_bytes.value_or(options.score_bytes);
+  if (policy.catalogue.has_value()) {
+    TG_ASSIGN_OR_RETURN(options.catalogue, ReadFile(*policy.catalogue));
+    options.catalogue_file = *policy.catalogue;
+  }
+  TG_ASSIGN_OR_RETURN(CreatedEstimator created, CreateEstimator(options));
+  inputs->estimator = std::move(created.estimator);
+  inputs->warnings.insert(inputs->warnings.end(), created.warnings.begin(),
+                          created.warnings.end());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<PolicyFile> MergePolicy(const Arguments& args) {
+  PolicyFile policy;
+  if (args.policy.has_value()) {
+    TG_ASSIGN_OR_RETURN(policy, LoadPolicyFile(*args.policy));
+  }
+  if (args.model.has_value()) {
+    policy.model_config = args.model;
+    policy.model_shape.reset();
+  }
+  if (args.kv_dtype.has_value()) {
+    absl::StatusOr<ElementSize> element = ParseElementSize(*args.kv_dtype);
+    if (!element.ok()) {
+      return InvalidArgument("--kv-dtype: ",
+                             std::string(element.status().message()));
+    }
+    policy.model_overrides.kv_element = *element;
+  }
+  TG_RETURN_IF_ERROR(OverlayEngine(args, &policy));
+  if (args.estimator.has_value()) policy.estimator = args.estimator;
+  if (args.catalogue.has_value()) policy.catalogue = args.catalogue;
+  TG_RETURN_IF_ERROR(
+      OverlayBytes(args.ceiling, "--ceiling", 1, &policy.ceiling));
+  TG_RETURN_IF_ERROR(OverlayBytes(args.base, "--base", 0, &policy.base));
+  TG_RETURN_IF_ERROR(
+      OverlayBytes(args.headroom, "--headroom", 0, &policy.headroom));
+  TG_RETURN_IF_ERROR(OverlayBytes(args.max_allocation, "--max-allocation", 1,
+                                  &policy.max_allocation));
+  TG_RETURN_IF_ERROR(
+      OverlayTokens(args.chunk_max, "--chunk-max", &policy.chunk_max));
+  TG_RETURN_IF_ERROR(
+      OverlayTokens(args.chunk_floor, "--chunk-floor", &policy.chunk_floor));
+  TG_RETURN_IF_ERROR(OverlayTokens(args.chunk_quantum, "--chunk-quantum",
+                                   &policy.chunk_quantum));
+  return policy;
+}
+
+absl::StatusOr<Inputs> LoadInputs(PolicyFile policy) {
+  Inputs inputs;
+  inputs.policy = std::move(policy);
+  inputs.warnings = inputs.policy.warnings;
+  TG_RETURN_IF_ERROR(LoadModel(&inputs));
+  TG_RETURN_IF_ERROR(MakeEstimator(&inputs));
+  return inputs;
+}
+
+absl::StatusOr<Inputs> LoadInputs(const Arguments& args) {
+  TG_ASSIGN_OR_RETURN(PolicyFile policy, MergePolicy(args));
+  return LoadInputs(std::move(policy));
+}
+
+ChunkLimits ReadChunkLimits(const PolicyFile& policy) {
+  ChunkLimits limits;
+  limits.max = policy.chunk_max.value_or(limits.max);
+  limits.floor = policy.chunk_floor.value_or(limits.floor);
+  limits.quantum = policy.chunk_quantum.value_or(limits.quantum);
+  return limits;
+}
+
+absl::StatusOr<MemoryLimits> ReadMemoryLimits(
+    const Inputs& inputs, std::vector<std::string>* warnings) {
+  const PolicyFile& policy = inputs.policy;
+  if (!policy.ceiling.has_value()) {
+    return InvalidArgument(
+        "missing --ceiling: bytes that must never be exceeded, such as "
+        "\"36 GiB\", or a policy file with [memory]");
+  }
+  MemoryLimits limits;
+  limits.ceiling = *policy.ceiling;
+  limits.headroom = policy.headroom.value_or(0);
+  limits.max_allocation = policy.max_allocation;
+  if (policy.base.has_value()) {
+    limits.base = *policy.base;
+  } else if (inputs.shape.weight_bytes.has_value()) {
+    limits.base = *inputs.shape.weight_bytes;
+  } else {
+    warnings->push_back(
+        "--base is not given and the size of the weights is not known: live "
+        "memory is taken as 0 B");
+  }
+  return limits;
+}
+
+absl::Status CheckLimits(const MemoryLimits& memory, const ChunkLimits& chunk,
+                         const PolicyFile& policy,
+                         std::vector<std::string>* warnings) {
+  std::vector<std::string> found;
+  TG_RETURN_IF_ERROR(ValidateLimits(memory, chunk, &found));
+  // The policy file names floor with its line; once is enough.
+  const bool told = std::any_of(
+      policy.warnings.begin(), policy.warnings.end(), [](const auto& warning) {
+        return warning.find("chunk.floor") != std::string::npos;
+      });
+  if (!told) warnings->insert(warnings->end(), found.begin(), found.end());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Tokens> ReadTokens(const std::optional<std::string>& value,
+                                  std::string_view flag,
+                                  std::optional<Tokens> fallback, Tokens min) {
+  if (!value.has_value()) {
+    if (fallback.has_value()) return *fallback;
+    return InvalidArgument("missing ", flag, ": a number of tokens");
+  }
+  Tokens tokens = 0;
+  if (!internal::ParseTokens(*value, &tokens) || tokens < min) {
+    return InvalidArgument(flag, ": expected ", min, " to ", kTokensMax,
+                           " tokens, such as 4096 or 8k, got \"", *value,
+                           "\"");
+  }
+  return tokens;
+}
+
+absl::StatusOr<MaskKind> ReadMask(const Arguments& args) {
+  if (!args.mask.has_value()) return MaskKind::kCausal;
+  if (std::optional<MaskKind> mask = ParseMask(*args.mask)) return *mask;
+  constexpr std::string_view kMasks[] = {"none",  "causal", "bool",
+                                         "float", "array",  "lower_right"};
+  const std::string_view near = internal::DidYouMean(*args.mask, kMasks);
+  return InvalidArgument(
+      "--mask: expected none, causal, bool, float, array or lower_right, got \"",
+      *args.mask, "\"",
+      near.empty() ? "" : Concat("; did you mean \"", near, "\"?"));
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return absl::InvalidArgumentError(
+        Concat(path, ": expected a file, got a directory"));
+  }
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return absl::NotFoundError(Concat(path, ": cannot read the file"));
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+void PrintWarnings(const std::vector<std::string>& warnings,
+                   std::ostream& err) {
+  for (const std::string& warning : warnings) {
+    err << "warning: " << warning << "\n";
+  }
+}
+
+}  // namespace tidegate::tools
