@@ -28,6 +28,7 @@
 
 namespace tidegate::internal {
 
+// Where a request stands.
 enum class RequestState { kWaiting, kPrefill, kDecoding };
 
 struct Request {

@@ -18,19 +18,33 @@
 namespace tidegate {
 
 // What bound the width of a chunk.
-enum class Bound { kPrompt, kMaximum, kMemory, kPlan };
+enum class Bound {
+  kPrompt,   // the prompt ends here
+  kMaximum,  // chunk.max
+  kMemory,   // a wider chunk would not fit
+  kPlan,     // a wider chunk would leave a remainder that no longer fits
+  kTime,     // a wider chunk would stall decoding for too long
+};
 std::string_view BoundName(Bound bound);
 
-// Run these query tokens now; answer with StepDone or StepFailed.
-struct RunStep {
-  StepId step = 0;
+// Query tokens of one request in a step.
+struct StepChunk {
   RequestId id = 0;
   Tokens start = 0;  // position of the first query token
   Tokens n = 0;
   Tokens kv_len = 0;  // start + n
+  Bound bound = Bound::kPrompt;
+  friend bool operator==(const StepChunk&, const StepChunk&) = default;
+};
+
+// Run one forward pass now; answer with StepDone or StepFailed.
+struct RunStep {
+  StepId step = 0;
+  std::vector<StepChunk> chunks;   // one, unless the engine can mix sequences
+  std::vector<RequestId> decodes;  // one token each, where the engine mixes
   PriceTotals price;
-  Bytes room_bytes = 0;  // ceiling - headroom - live at the decision
-  Bound bound = Bound::kPlan;
+  // ceiling - headroom - live at the decision: at least the price.
+  Bytes room_bytes = 0;
 };
 
 // The request holds a claim from now on.
@@ -39,13 +53,28 @@ struct Admit {
   Bytes claim_bytes = 0;  // resident bytes promised
 };
 
-// The request's only answer.
+// The request's only answer. It may have been admitted: when memory turns out
+// to grow faster than any price said, its remainder may fit no longer.
 struct Reject {
   RequestId id = 0;
   RefusalCode code = RefusalCode::kNone;
   std::string reason;
   Arithmetic arithmetic;
   Tokens largest_prompt_that_fits = 0;
+};
+
+// Free up to so many bytes of this kind; answer with ReclaimDone once the
+// device's own reading shows it.
+struct Reclaim {
+  ReclaimId reclaim = 0;
+  std::string kind;  // "pool", "cache", "model": a rung of the ladder
+  Bytes bytes = 0;
+};
+
+// Drop the request's KV now; it waits again, and keeps what the engine could
+// save (PrefixChanged says how much).
+struct Preempt {
+  RequestId id = 0;
 };
 
 // The prompt is computed: decode it. Answer with DecodeProgress and Finished.
@@ -63,8 +92,8 @@ struct WakeAt {
   Instant when;
 };
 
-using Action =
-    std::variant<RunStep, Admit, Reject, StartDecode, Cancelled, WakeAt>;
+using Action = std::variant<RunStep, Admit, Reject, Reclaim, Preempt,
+                            StartDecode, Cancelled, WakeAt>;
 
 }  // namespace tidegate
 

@@ -23,6 +23,7 @@ namespace tidegate {
 using RequestId = std::uint64_t;
 // Chosen by the scheduler, ascending.
 using StepId = std::uint64_t;
+using ReclaimId = std::uint64_t;
 
 // A request joins the queue.
 struct Arrive {
@@ -76,21 +77,53 @@ struct Cancel {
   RequestId id = 0;
 };
 
-// One reading of live memory, the same for every decider.
+// One reading of live memory, the same for every decider. `live_bytes` has one
+// entry per device or rank, all taken at the same moment; the rank with the
+// least room decides.
 struct MemoryReading {
-  Bytes live_bytes = 0;
+  std::vector<Bytes> live_bytes;
 };
 
 struct CeilingChanged {
   Bytes ceiling = 0;
 };
 
+// How many bytes of live memory a kind of reclaim could free now. Replaces what
+// was said before about that kind; kinds never mentioned hold nothing.
+struct Reclaimable {
+  std::string kind;
+  Bytes bytes = 0;
+};
+
+// The reclaim ended, and the next reading shows what it freed: possibly less
+// than was asked, or nothing.
+struct ReclaimDone {
+  ReclaimId reclaim = 0;
+  Bytes freed_bytes = 0;
+};
+
+// So many live bytes are on their way out (a write-back, another rank's copy)
+// and count as live until `Released` reports them gone.
+struct ReleasePending {
+  Bytes bytes = 0;
+};
+struct Released {
+  Bytes bytes = 0;
+};
+
+// A past measurement of one chunk's transient, for the calibrator.
+struct Observe {
+  Chunk chunk;
+  Bytes transient_bytes = 0;
+};
+
 // The moment asked for by WakeAt has come.
 struct Wake {};
 
-using Event = std::variant<Arrive, StepDone, StepFailed, DecodeProgress,
-                           Finished, Cancel, MemoryReading, CeilingChanged,
-                           Wake, PrefixChanged>;
+using Event =
+    std::variant<Arrive, StepDone, StepFailed, DecodeProgress, Finished, Cancel,
+                 MemoryReading, CeilingChanged, Wake, PrefixChanged,
+                 Reclaimable, ReclaimDone, ReleasePending, Released, Observe>;
 
 }  // namespace tidegate
 

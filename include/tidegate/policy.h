@@ -32,8 +32,9 @@ struct RequestView {
 
 // Memory as every decider sees it at this moment.
 struct MemoryView {
-  MemoryLimits limits;     // base is the live bytes of the latest reading
-  Bytes claimed = 0;       // promised to admitted requests, not yet live
+  MemoryLimits limits;    // base is live memory now
+  Bytes claimed = 0;      // promised to admitted requests, not yet live
+  Bytes reclaimable = 0;  // of base, what a full reclaim would free
 };
 
 // How wide is the next chunk of this request?
@@ -42,15 +43,22 @@ class ChunkPolicy {
   virtual ~ChunkPolicy() = default;
   virtual std::string_view Name() const = 0;
 
+  struct Question {
+    const Estimator& estimator;
+    const RequestView& request;  // request.done is where the chunk starts
+    const MemoryView& memory;    // claims of other requests only
+    const ChunkLimits& limits;
+  };
   struct Choice {
     Tokens n = 0;  // 0: nothing fits now
     Bound bound = Bound::kPlan;
     PriceTotals price;
   };
-  // `limits.base` is live memory now, the request's own KV included.
-  virtual Choice Next(const Estimator& estimator, const RequestView& request,
-                      const MemoryView& memory,
-                      const ChunkLimits& limits) const = 0;
+  virtual Choice Next(const Question& question) const = 0;
+
+  // The chunk sequences this policy may emit: limits that a planner obeys to
+  // find exactly those.
+  virtual ChunkLimits Reachable(const ChunkLimits& limits) const = 0;
 };
 
 // May this request start, given what is live and promised?
@@ -59,15 +67,18 @@ class AdmissionPolicy {
   virtual ~AdmissionPolicy() = default;
   virtual std::string_view Name() const = 0;
 
+  struct Question {
+    const Estimator& estimator;
+    const RequestView& request;
+    const MemoryView& memory;
+    const ChunkLimits& limits;  // what the chunk policy can reach
+  };
   struct Answer {
     Verdict verdict = Verdict::kWait;
     Bytes claim = 0;  // resident bytes promised when admitted
     Plan plan;        // the plan that decided
   };
-  virtual absl::StatusOr<Answer> Decide(const Estimator& estimator,
-                                        const RequestView& request,
-                                        const MemoryView& memory,
-                                        const ChunkLimits& limits) const = 0;
+  virtual absl::StatusOr<Answer> Decide(const Question& question) const = 0;
 };
 
 // Who is next?
@@ -82,7 +93,7 @@ class OrderPolicy {
 };
 
 // The built-in policies by the names of the policy file: fixed | throttle;
-// reserve; fcfs | priority. InvalidArgument names the ones that exist.
+// reserve; fcfs | priority | fair. InvalidArgument names the ones that exist.
 absl::StatusOr<std::unique_ptr<ChunkPolicy>> CreateChunkPolicy(
     std::string_view name);
 absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(

@@ -30,6 +30,7 @@
 #include "tidegate/events.h"
 #include "tidegate/plan.h"
 #include "tidegate/policy.h"
+#include "tidegate/policy_file.h"
 
 namespace tidegate {
 
@@ -40,9 +41,18 @@ struct SchedulerOptions {
   std::string chunk_policy = "throttle";
   std::string admission_policy = "reserve";
   std::string order_policy = "fcfs";
+  // What is freed when memory is short, cheapest to rebuild first.
+  std::vector<std::string> ladder = {"pool", "cache", "model", "preempt"};
   // Requests waiting at once; one more is rejected as overloaded. 0: no limit.
   std::int64_t queue_max = 0;
 };
+
+// What a policy file asks for, over this estimator. Defaults fill what the file
+// leaves open; `base` is live memory before any request where the file does not
+// say. InvalidArgument when the ceiling is missing.
+absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
+    const PolicyFile& policy, std::shared_ptr<const Estimator> estimator,
+    Bytes base);
 
 struct SchedulerStats {
   std::int64_t arrived = 0;
@@ -52,6 +62,8 @@ struct SchedulerStats {
   std::int64_t cancelled = 0;
   std::int64_t steps = 0;
   std::int64_t out_of_memory = 0;
+  std::int64_t reclaims = 0;
+  std::int64_t preemptions = 0;
   std::int64_t waiting = 0;
   // Ledger: bytes promised to admitted requests and bytes they hold.
   Bytes claimed_bytes = 0;
@@ -71,6 +83,11 @@ class Scheduler {
                               std::vector<Action>* actions) = 0;
 
   virtual SchedulerStats Stats() const = 0;
+
+  // What the scheduler believes a step costs now: its estimator, corrected by
+  // what was measured where the options ask for that. Valid until the next
+  // Handle().
+  virtual const Estimator& Prices() const = 0;
 };
 
 }  // namespace tidegate
