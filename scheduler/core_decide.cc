@@ -36,6 +36,7 @@ Core::Core(SchedulerOptions options, Policies policies)
     : options_(std::move(options)),
       policies_(std::move(policies)),
       limits_(policies_.chunk->Reachable(options_.chunk)),
+      corrected_(*options_.estimator, calibrator_),
       memory_(options_.memory, options_.ladder) {}
 
 SchedulerStats Core::Stats() const {
@@ -48,6 +49,7 @@ SchedulerStats Core::Stats() const {
 
 void Core::Decide() {
   wake_ = memory_.Expire(now_);
+  calibrator_.Expire(now_);
   std::vector<RequestId> skipped;
   bool admitted_only = false;
   while (!running_.has_value()) {
@@ -361,6 +363,8 @@ void Core::StartStep(Request& request, const ChunkPolicy::Choice& choice) {
                          .start = start,
                          .n = choice.n,
                          .price = choice.price,
+                         .mask = request.request.mask,
+                         .live_before = live,
                          .lasting_before = live - memory_.Reclaimable(),
                          .resident_before = ledger_.resident()};
   actions_->push_back(std::move(run));
