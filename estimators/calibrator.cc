@@ -27,7 +27,7 @@ constexpr Duration kExpiry = std::chrono::hours(1);
 // Law: learning is bounded by the static price on both sides. Whole models were
 // measured at up to 1.25 of the attention formulas (docs/prices_mlx.md), and a
 // floor of several hundred MiB that no formula has is on record.
-constexpr std::int64_t kFactorMin = kOne * 9 / 10;
+constexpr std::int64_t kFactorMin = (kOne * 9 + 9) / 10;
 constexpr std::int64_t kFactorMax = 2 * kOne;
 constexpr Bytes kFixedMax = Bytes{512} << 20;
 
