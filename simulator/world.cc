@@ -185,8 +185,8 @@ World::Step World::Start(std::span<const Chunk> chunks) {
   running_ = added;
   running_pool_ = reused;
   FitCache();
-  step.peak = SatAdd(DeviceBytes(), added);
-  peak_ = std::max(peak_, step.peak);
+  step.device_peak = SatAdd(DeviceBytes(), added);
+  peak_ = std::max(peak_, step.device_peak);
   return step;
 }
 

@@ -69,7 +69,8 @@ class World {
     bool fits = false;
     std::vector<Bytes> growth;  // resident bytes of each chunk
     Bytes transient = 0;
-    Bytes peak = 0;  // live, growth and transient while it runs
+    Bytes peak = 0;         // live, growth and transient while it runs
+    Bytes device_peak = 0;  // the same with cached blocks that nobody pins
     Duration took{};
   };
   // Starts a step unless it would run out of memory; drops cached blocks that
