@@ -108,7 +108,9 @@ class World {
   // Frees up to `bytes` of a kind; answers how many were freed.
   Bytes Reclaim(std::string_view kind, Bytes bytes);
 
+  // Null where there is none.
   PrefixCache* cache() { return cache_ ? &*cache_ : nullptr; }
+  const PrefixCache* cache() const { return cache_ ? &*cache_ : nullptr; }
 
   // Highest use so far: at the start of every step that fit, and whenever a
   // decoded token was added.
