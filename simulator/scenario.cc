@@ -121,6 +121,7 @@ absl::Status ReadOverrides(ScenarioReader& model, ModelOverrides* overrides) {
 
 absl::Status ReadModel(ScenarioReader& top, Scenario* scenario) {
   ScenarioReader model = top.Child("model", kModelKeys);
+  TG_RETURN_IF_ERROR(top.status());
   ModelOverrides overrides;
   TG_RETURN_IF_ERROR(ReadOverrides(model, &overrides));
   const JsonValue* config = model.Find("config");
@@ -152,6 +153,7 @@ absl::Status ReadModel(ScenarioReader& top, Scenario* scenario) {
 
 absl::Status ReadEngine(ScenarioReader& top, Scenario* scenario) {
   ScenarioReader engine = top.Child("engine", kEngineKeys);
+  TG_RETURN_IF_ERROR(top.status());
   scenario->engine.name = engine.Text("name");
   scenario->engine.version = engine.Text("version");
   scenario->engine.device = engine.Text("device");
@@ -160,6 +162,7 @@ absl::Status ReadEngine(ScenarioReader& top, Scenario* scenario) {
 
 absl::Status ReadMemory(ScenarioReader& top, Scenario* scenario) {
   ScenarioReader memory = top.Child("memory", kMemoryKeys);
+  TG_RETURN_IF_ERROR(top.status());
   scenario->ceiling = memory.Int("ceiling", 1, kDeviceBytesMax);
   scenario->base = memory.Int("base", 0, kDeviceBytesMax);
   scenario->max_allocation =
@@ -232,6 +235,7 @@ absl::Status ReadWorld(ScenarioReader& top, Scenario* scenario) {
   constexpr double kSlowest = 1e-3;
   constexpr double kFastest = 1e12;
   ScenarioReader in = top.Child("world", kWorldKeys);
+  TG_RETURN_IF_ERROR(top.status());
   WorldOptions& world = scenario->world;
   world.attention = kKinds[in.WordOr("attention", kAttention)];
   world.compute_bytes = SizeOf(scenario->shape.compute);
