@@ -334,7 +334,9 @@ std::vector<std::string> RunScenario(const Scenario& scenario) {
   Driver driver(*std::move(options));
   const absl::Status run = driver.Run();
   if (!run.ok()) {
+    // What came of the requests means nothing after a broken promise.
     verdicts.Add(Concat("run: ", std::string(run.message())));
+    return verdicts.Take();
   }
   JudgeRun(scenario, driver, verdicts);
   return verdicts.Take();
