@@ -26,12 +26,11 @@ void ExpectError(const std::string& rows, const std::string& message) {
 
 TEST(TraceTest, ARowIsReadWhole) {
   ASSERT_OK_AND_ASSIGN(const Trace trace, Parse("0,100,64,7,-3\n"));
-  EXPECT_THAT(trace.rows,
-              ::testing::ElementsAre(TraceRow{.arrival = Instant{},
-                                              .prompt_tokens = 100,
-                                              .cached_tokens = 64,
-                                              .output_tokens = 7,
-                                              .session = -3}));
+  EXPECT_THAT(trace.rows, ::testing::ElementsAre(TraceRow{.arrival = Instant{},
+                                                          .prompt_tokens = 100,
+                                                          .cached_tokens = 64,
+                                                          .output_tokens = 7,
+                                                          .session = -3}));
 }
 
 TEST(TraceTest, NineDecimalsOfASecondAreExactNanoseconds) {
@@ -153,10 +152,9 @@ TEST(TraceTest, AFileThatDoesNotExistIsNotFound) {
 }
 
 TEST(TraceTest, TheShippedTraceIsRead) {
-  ASSERT_OK_AND_ASSIGN(
-      const Trace trace,
-      LoadTrace(std::string(TIDEGATE_SOURCE_DIR) +
-                "/examples/traces/mooncake_conversation.csv"));
+  ASSERT_OK_AND_ASSIGN(const Trace trace,
+                       LoadTrace(std::string(TIDEGATE_SOURCE_DIR) +
+                                 "/examples/traces/mooncake_conversation.csv"));
   EXPECT_EQ(trace.rows.size(), 600u);
 }
 
