@@ -8,13 +8,11 @@
 #include "estimators/text.h"
 
 namespace tidegate::tools {
-namespace {
 
 using internal::Concat;
 using internal::FormatBytes;
 
-// Terms in the order of their first mention, those of one name added up.
-std::vector<Term> Merged(const Part& part) {
+std::vector<Term> MergedTerms(const Part& part) {
   std::vector<Term> merged;
   for (const Term& term : part.terms) {
     const auto same =
@@ -28,8 +26,6 @@ std::vector<Term> Merged(const Part& part) {
   }
   return merged;
 }
-
-}  // namespace
 
 const Part* BindingPart(const Price& price) {
   // Several sequences give several parts of one name: the largest binds.
@@ -53,7 +49,7 @@ std::string PartTable(const Price& price) {
   for (const Part* part : parts) {
     table.Add({part->name, FormatBytes(part->bytes),
                part == binding ? "<- binds: the transient" : ""});
-    for (const Term& term : Merged(*part)) {
+    for (const Term& term : MergedTerms(*part)) {
       table.Add({Concat("  ", term.name), FormatBytes(term.bytes), ""});
     }
   }
@@ -63,7 +59,7 @@ std::string PartTable(const Price& price) {
 void PutTerms(std::string_view key, const Part* part, JsonWriter& json) {
   json.BeginObject(key);
   if (part != nullptr) {
-    for (const Term& term : Merged(*part)) json.Put(term.name, term.bytes);
+    for (const Term& term : MergedTerms(*part)) json.Put(term.name, term.bytes);
   }
   json.End();
 }

@@ -18,6 +18,10 @@ namespace tidegate::tools {
 // The part whose bytes are the transient; null where nothing is transient.
 const Part* BindingPart(const Price& price);
 
+// The part's terms in the order of their first mention; those of one name are
+// added up, since JSON has each key once.
+std::vector<Term> MergedTerms(const Part& part);
+
 // A line for each part, largest first, and for each of its terms. The binding
 // part is marked.
 std::string PartTable(const Price& price);
@@ -26,7 +30,7 @@ std::string PartTable(const Price& price);
 // route, assumed, parts, binding_part (null where nothing is transient), terms.
 void PutPrice(const Price& price, JsonWriter& json);
 
-// {name: bytes}; terms of one name are added up, since JSON has each key once.
+// {name: bytes}.
 void PutTerms(std::string_view key, const Part* part, JsonWriter& json);
 
 void PutStrings(std::string_view key, const std::vector<std::string>& strings,
