@@ -142,13 +142,16 @@ void PrintRoutes(const Explanation& explanation, std::ostream& out) {
   const Inputs& inputs = explanation.planned.inputs;
   out << "\nRoute\n";
   if (explanation.price.has_value()) {
-    out << "  " << explanation.price->route << "\n";
+    out << "  whole step: " << explanation.price->route << "\n";
   }
   for (const LayerRoute& layer : explanation.routes) {
     out << "  " << layer.layers << ": ";
     if (layer.route.supported) {
       out << layer.route.kernel;
-      if (!layer.route.source.empty()) {
+      // An engine that nobody knows has no source.
+      if (layer.route.source == "assumed") {
+        out << ", assumed";
+      } else if (!layer.route.source.empty()) {
         out << ", from " << layer.route.source;
       }
     } else {
@@ -225,6 +228,7 @@ void PrintArithmetic(const Explanation& explanation, std::ostream& out) {
       out << "\nWhere the transient comes from: " << binding->name << "\n";
       TextTable terms({"", ""}, {Align::kLeft, Align::kRight});
       for (const Term& term : MergedTerms(*binding)) {
+        if (term.bytes == 0) continue;
         terms.Add({term.name, FormatBytes(term.bytes)});
       }
       const std::string lines = terms.ToString();

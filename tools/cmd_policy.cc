@@ -3,6 +3,7 @@
 //
 // tidegate policy check: whether a policy file is right, and what it says.
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -141,7 +142,9 @@ absl::StatusOr<int> RunPolicyCheck(const Arguments& args, Streams& io) {
     json.Put("file", std::string_view(file));
     json.BeginObject("settings");
     for (const Setting& setting : settings) {
-      json.Put(setting.name, std::string_view(setting.value));
+      std::string key = setting.name;
+      std::replace(key.begin(), key.end(), ' ', '_');
+      json.Put(key, std::string_view(setting.value));
     }
     json.End();
     PutStrings("warnings", warnings, json);

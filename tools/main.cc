@@ -77,8 +77,8 @@ class CommandLine {
       "Decides how many prompt tokens an LLM engine prefills next, whether a "
       "request may start, and why not."};
   std::vector<Verb> verbs_;
-  // The first flag that was given twice.
-  std::string twice_;
+  // What is wrong with the first flag that was given wrongly.
+  std::string complaint_;
 };
 
 CLI::App* CommandLine::AddVerb(CLI::App* parent, const std::string& path,
@@ -101,8 +101,16 @@ void CommandLine::Text(CLI::App* app, const std::string& flag,
   app->add_option_function<std::vector<std::string>>(
          flag,
          [this, flag, value](const std::vector<std::string>& given) {
-           if (given.size() > 1 && twice_.empty()) twice_ = flag;
-           if (!given.empty()) *value = given.front();
+           if (given.empty()) return;
+           *value = given.front();
+           if (!complaint_.empty()) return;
+           if (given.size() > 1) {
+             complaint_ = Concat(flag, ": expected once, got it ", given.size(),
+                                 " times");
+           } else if (given.front().starts_with("--")) {
+             complaint_ = Concat(flag, ": expected a value, got the flag ",
+                                 given.front());
+           }
          },
          doc)
       ->type_name(type)
@@ -324,16 +332,16 @@ int CommandLine::Main(int argc, char** argv) {
                   Concat(what.substr(0, what.find(':')), ": expected a value"),
                   kExitBadInput);
     }
+    if (error.get_name() == "ConversionError") {
+      return Fail(name, "--json, --progress, --with-scratch: expected no value",
+                  kExitBadInput);
+    }
     return Fail(name, what, kExitBadInput);
   }
   const Verb* verb = Chosen();
   if (verb == nullptr || verb->run == nullptr ||
       !app_.remaining(true).empty()) {
     return ReportUnknown(verb);
-  }
-  if (!twice_.empty()) {
-    return Fail(verb->name, Concat(twice_, ": expected once, got it twice"),
-                kExitBadInput);
   }
   Streams io{.out = std::cout,
              .err = std::cerr,

@@ -50,6 +50,7 @@ std::string PartTable(const Price& price) {
     table.Add({part->name, FormatBytes(part->bytes),
                part == binding ? "<- binds: the transient" : ""});
     for (const Term& term : MergedTerms(*part)) {
+      if (term.bytes == 0) continue;
       table.Add({Concat("  ", term.name), FormatBytes(term.bytes), ""});
     }
   }
