@@ -10,9 +10,10 @@
 //
 // A plan is a sequence of widths, each of which fits at the length it attends
 // to: live + resident + transient <= ceiling - headroom, and no buffer above
-// max_allocation. It is found by search, so it crosses kernel-route boundaries,
-// never cuts a span that must stay whole, and never leaves a tail that no
-// longer fits. A prompt is rejected exactly when no such sequence exists.
+// max_allocation. It has as few chunks as possible. It is found by search, so
+// it crosses kernel-route boundaries, never cuts a span that must stay whole,
+// and never leaves a tail that no longer fits. A prompt is rejected exactly when
+// no such sequence exists. docs/planner.md has the algorithm and its proof.
 //
 // Thread-safety: pure functions.
 
@@ -44,6 +45,12 @@ struct PlanRequest {
   Tokens max_output_tokens = 0;  // priced as KV that decoding will add
   MaskKind mask = MaskKind::kCausal;
   std::vector<Span> uncuttable;  // ascending, disjoint, within the prompt
+  // Width of the chunk that computed the end of the cached prefix: layers with
+  // a window hold that much of it besides the window, and live memory counts
+  // it. 1 for a prefix that comes from a cache.
+  Tokens cached_chunk = 1;
+  // Resident growth per token that was measured and that no price knows.
+  Bytes extra_bytes_per_token = 0;
 };
 
 // What the device allows. Byte counts are exact integers.
@@ -59,10 +66,14 @@ struct MemoryLimits {
 };
 
 struct ChunkLimits {
-  Tokens max = 2048;    // widest chunk; wins over floor
+  Tokens max = 2048;    // widest chunk; wins over floor and quantum
   Tokens floor = 256;   // narrowest chunk but the last
   Tokens quantum = 64;  // chunk boundaries are multiples of it, ends excepted
 };
+// Two cases in which the limits alone would leave no chunk at all: a chunk from
+// a start that is no boundary (a cached prefix of odd length) may be as narrow
+// as the widest aligned one, and a span that needs more than max between two
+// boundaries halves the quantum of its request until it fits.
 
 // InvalidArgument names the field. `warnings` receives settings without effect
 // (floor above max).
@@ -120,8 +131,7 @@ struct Plan {
   // Highest live + resident + transient along the plan, decoding included.
   Bytes peak_bytes = 0;
   // Longest prompt (same cached tokens, mask and output budget, no spans) that
-  // would be admitted; 0 when none would. Found by bisection when plans shrink
-  // monotonically, else by search over quanta.
+  // would be admitted; 0 when none would.
   Tokens largest_prompt_that_fits = 0;
   Arithmetic arithmetic;
 };

@@ -25,16 +25,29 @@ struct RequestView {
   RequestId id = 0;
   const PlanRequest* request = nullptr;
   std::int64_t priority = 0;
-  Tokens done = 0;  // prompt tokens in the cache: hits plus computed
+  std::string_view tenant;
+  Tokens done = 0;        // prompt tokens in the cache: hits plus computed
+  Tokens last_chunk = 1;  // width of the chunk that computed the last of them
   Instant arrived{};
   bool admitted = false;
+  Bytes claim = 0;  // admitted: bytes promised that are not live yet
+  // Prompt tokens computed for this request since it arrived.
+  Tokens served = 0;
+  // Prompt tokens computed for others since this request's last own chunk, or
+  // since it arrived.
+  Tokens passed_over = 0;
 };
+
+// What of this prompt is still to be computed, as a request to the planner.
+PlanRequest RemainderOf(const RequestView& view);
 
 // Memory as every decider sees it at this moment.
 struct MemoryView {
-  MemoryLimits limits;    // base is live memory now
-  Bytes claimed = 0;      // promised to admitted requests, not yet live
-  Bytes reclaimable = 0;  // of base, what a full reclaim would free
+  MemoryLimits limits;  // base is live memory now
+  Bytes claimed = 0;    // promised to admitted requests, not yet live
+  // Live memory if nothing but the asking request's cached prefix were there
+  // and everything were reclaimed that can be.
+  Bytes idle_base = 0;
 };
 
 // How wide is the next chunk of this request?
@@ -72,11 +85,15 @@ class AdmissionPolicy {
     const RequestView& request;
     const MemoryView& memory;
     const ChunkLimits& limits;  // what the chunk policy can reach
+    // Admitted requests whose prompt is not computed yet: each was promised
+    // that its remainder fits.
+    std::span<const RequestView> prefilling;
   };
   struct Answer {
     Verdict verdict = Verdict::kWait;
     Bytes claim = 0;  // resident bytes promised when admitted
-    Plan plan;        // the plan that decided
+    // The plan that decided. With kReject, the one on an idle device.
+    Plan plan;
   };
   virtual absl::StatusOr<Answer> Decide(const Question& question) const = 0;
 };
@@ -86,10 +103,14 @@ class OrderPolicy {
  public:
   virtual ~OrderPolicy() = default;
   virtual std::string_view Name() const = 0;
-  // Index of the request to serve first; `waiting` is in order of arrival and
-  // not empty.
-  virtual std::size_t First(std::span<const RequestView> waiting,
+  // Index of the request to serve first. `candidates` is not empty: requests
+  // that wait, in order of arrival, then requests whose prompt is being
+  // computed, in order of admission.
+  virtual std::size_t First(std::span<const RequestView> candidates,
                             Instant now) const = 0;
+  // Whether a request may be admitted past `blocked`, which is first but waits
+  // for memory. A policy that always says yes can starve it.
+  virtual bool MayPass(const RequestView& blocked) const = 0;
 };
 
 // The built-in policies by the names of the policy file: fixed | throttle;

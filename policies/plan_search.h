@@ -1,0 +1,46 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Finds a sequence of chunks through a ChunkSpace, or how far one can get.
+// docs/planner.md states why each search answers what it says.
+
+#ifndef TIDEGATE_POLICIES_PLAN_SEARCH_H_
+#define TIDEGATE_POLICIES_PLAN_SEARCH_H_
+
+#include <optional>
+#include <vector>
+
+#include "policies/chunk_space.h"
+#include "tidegate/types.h"
+
+namespace tidegate::internal {
+
+// The widest chunk from `start` that fits: its end, or nullopt when none does.
+// O(pieces * log widths) prices. `falls` is scratch.
+std::optional<Tokens> WidestFit(const ChunkSpace& space, Tokens start,
+                                std::vector<Tokens>* falls);
+
+// Ends of the chunks of a shortest sequence, found by taking the widest chunk
+// that fits each time. nullopt when that gets stuck, or when a shorter sequence
+// is not ruled out: then only SearchEnds knows.
+std::optional<std::vector<Tokens>> GreedyEnds(const ChunkSpace& space);
+
+// Ends of the chunks of a shortest sequence; of two, the one whose earlier
+// chunks are wider. nullopt when no sequence exists. O(boundaries * (pieces *
+// log widths + log boundaries)).
+std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space);
+
+// The cheaper of the two that knows.
+std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space);
+
+// The farthest boundary before the prompt's end that chunks can reach.
+Tokens FurthestStart(const ChunkSpace& space);
+
+// Longest prompt of any length, without spans, that some sequence covers and
+// whose `output` decoded tokens fit behind it; 0 when there is none. Where the
+// engine preallocates, a length that fits and whose successor does not.
+Tokens LargestPrompt(const ChunkSpace& space, Tokens output);
+
+}  // namespace tidegate::internal
+
+#endif  // TIDEGATE_POLICIES_PLAN_SEARCH_H_
