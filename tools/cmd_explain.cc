@@ -4,6 +4,7 @@
 // tidegate explain: why a prompt is admitted or refused, as an operator pastes
 // it into a report. Everything that the verdict depends on is named.
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -47,6 +48,11 @@ Bytes KvBytesPerToken(const Estimator& estimator) {
          kRun;
 }
 
+// Whether a chunk was priced: none was where the engine refuses every call.
+bool HasArithmetic(const Plan& plan) {
+  return plan.code != RefusalCode::kUnsupported && plan.arithmetic.n > 0;
+}
+
 absl::StatusOr<Explanation> Explain(const Arguments& args) {
   Explanation explanation;
   TG_ASSIGN_OR_RETURN(explanation.planned, PlanFromArguments(args));
@@ -57,7 +63,8 @@ absl::StatusOr<Explanation> Explain(const Arguments& args) {
   explanation.room =
       sum.ceiling - sum.headroom - SatAdd(sum.live, sum.claims, sum.resident);
   explanation.fixed_alone_too_large =
-      sum.n > 0 && sum.fixed_in_n > explanation.room;
+      planned.plan.verdict != Verdict::kAdmit && HasArithmetic(planned.plan) &&
+      sum.fixed_in_n > std::max<Bytes>(explanation.room, 0);
 
   Chunk chunk{.n = sum.n, .kv_len = sum.kv_len, .mask = planned.request.mask};
   if (chunk.n < 1) {
@@ -197,7 +204,7 @@ void PrintLimits(const Explanation& explanation, std::ostream& out) {
 
 void PrintArithmetic(const Explanation& explanation, std::ostream& out) {
   const Arithmetic& sum = explanation.planned.plan.arithmetic;
-  if (sum.n < 1) return;
+  if (!HasArithmetic(explanation.planned.plan)) return;
   out << "\nArithmetic of the tightest chunk: " << TokenCount(sum.n)
       << " at a kv length of " << Grouped(sum.kv_len) << "\n";
   TextTable table({"", "", ""}, {Align::kLeft, Align::kRight, Align::kLeft});
@@ -241,12 +248,15 @@ void PrintExplanation(const Explanation& explanation, std::ostream& out) {
   const Planned& planned = explanation.planned;
   const Plan& plan = planned.plan;
   out << VerdictSentence(planned) << "\n";
-  if (explanation.fixed_alone_too_large) {
+  if (plan.verdict != Verdict::kAdmit && HasArithmetic(plan) &&
+      explanation.room <= 0) {
+    out << "No chunk is narrow enough: what is live and this prompt's own KV "
+           "alone exceed ceiling - headroom.\n";
+  } else if (explanation.fixed_alone_too_large) {
     out << "No chunk is narrow enough: "
         << FormatBytes(plan.arithmetic.fixed_in_n)
         << " do not shrink with the chunk, and only "
-        << FormatBytes(std::max<Bytes>(explanation.room, 0))
-        << " are left for it.\n";
+        << FormatBytes(explanation.room) << " are left for it.\n";
   }
   out << "Largest prompt that fits: "
       << TokenCount(plan.largest_prompt_that_fits) << ".\n";

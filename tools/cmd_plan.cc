@@ -21,9 +21,7 @@ void PrintPlan(const Planned& planned, std::ostream& out) {
     out << "\n" << RangeTable(plan.chunks, kRowsMax) << "\n";
   }
   if (plan.verdict == Verdict::kAdmit && plan.arithmetic.n > 0) {
-    out << "Tightest at " << TokenCount(plan.arithmetic.n)
-        << " and a kv length of " << Grouped(plan.arithmetic.kv_len) << ": "
-        << Describe(plan.arithmetic) << "\n";
+    out << "Tightest chunk: " << Describe(plan.arithmetic) << "\n";
   }
   out << "Largest prompt that fits: "
       << TokenCount(plan.largest_prompt_that_fits) << "\n";

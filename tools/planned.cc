@@ -76,9 +76,15 @@ std::string VerdictSentence(const Planned& planned) {
           internal::FormatBytes(planned.memory.ceiling), ".");
     case Verdict::kWait:
       return Concat("Waits: ", plan.reason);
-    case Verdict::kReject:
-      return Concat("Refused (", std::string(RefusalCodeName(plan.code)),
-                    "): ", plan.reason);
+    case Verdict::kReject: {
+      const std::string code(RefusalCodeName(plan.code));
+      // A reason may begin with the code itself.
+      const std::string prefix = code + ": ";
+      return Concat("Refused (", code, "): ",
+                    plan.reason.starts_with(prefix)
+                        ? plan.reason.substr(prefix.size())
+                        : plan.reason);
+    }
   }
   return "";
 }
