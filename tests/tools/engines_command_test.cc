@@ -82,7 +82,7 @@ TEST(EnginesCommandTest, TextOfOneEngineHasOptionsRoutesAndSources) {
               AllOf(HasSubstr("  flash_attn: true | false (default true)\n"),
                     HasSubstr("  n_ubatch: 0 to 100,000,000 (default 0)\n"),
                     HasSubstr("  llamacpp.unfused\n      flash_attn = false\n"),
-                    HasSubstr("  llamacpp.flash\n      every other call\n"),
+                    HasSubstr("  llamacpp.flash\n      every call\n"),
                     HasSubstr("source: src/llama-graph.cpp, build_attn_mha")));
 }
 
