@@ -22,6 +22,10 @@ endif()
 add_compile_options(-Wall -Wextra -Wno-sign-compare)
 # A missing designated initialiser means the default that the header states.
 add_compile_options(-Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # False alarms about std::string::insert (GCC bug 105651).
+  add_compile_options(-Wno-restrict)
+endif()
 
 if(TIDEGATE_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer

@@ -33,6 +33,15 @@ MemoryLimits OthersApart(const MemoryView& memory) {
   return limits;
 }
 
+// The chunk from the request's position to `end`. Its resident bytes are all
+// that the request grows by, measured growth included.
+ChunkPolicy::Choice ChoiceOf(const ChunkSpace& space, Tokens end) {
+  const internal::ChunkNeed need = space.Need(space.first(), end);
+  ChunkPolicy::Choice choice{.n = end - space.first(), .price = need.price};
+  choice.price.resident_bytes = need.resident;
+  return choice;
+}
+
 class Throttle final : public ChunkPolicy {
  public:
   std::string_view Name() const override { return "throttle"; }
@@ -51,8 +60,7 @@ class Throttle final : public ChunkPolicy {
         internal::WidestFit(space, space.first(), &falls);
     if (!widest.has_value()) return {};
     const Tokens end = PlannedEnd(question, request, memory, space, *widest);
-    Choice choice{.n = end - space.first(),
-                  .price = space.Need(space.first(), end).price};
+    Choice choice = ChoiceOf(space, end);
     if (end == space.prompt()) {
       choice.bound = Bound::kPrompt;
     } else if (end == space.WidestEnd(space.first())) {
@@ -104,9 +112,9 @@ class Fixed final : public ChunkPolicy {
                            Reachable(question.limits));
     const Tokens end = space.WidestEnd(space.first());
     if (end == space.first() || !space.Fits(space.first(), end)) return {};
-    return {.n = end - space.first(),
-            .bound = end == space.prompt() ? Bound::kPrompt : Bound::kMaximum,
-            .price = space.Need(space.first(), end).price};
+    Choice choice = ChoiceOf(space, end);
+    choice.bound = end == space.prompt() ? Bound::kPrompt : Bound::kMaximum;
+    return choice;
   }
 };
 
@@ -116,6 +124,7 @@ PlanRequest RemainderOf(const RequestView& view) {
   PlanRequest request = *view.request;
   request.cached_tokens = view.done;
   request.cached_chunk = view.last_chunk;
+  request.allocated = view.admitted;
   return request;
 }
 

@@ -33,7 +33,7 @@ ChunkSpace::ChunkSpace(const Estimator& estimator, const PlanRequest& request,
   windowed_ = estimator.SequenceBytes(kBeyondEveryWindow, 1) !=
               estimator.SequenceBytes(kBeyondEveryWindow, limits_.max);
   preallocated_ = estimator.KvPreallocated();
-  if (preallocated_) {
+  if (preallocated_ && !request.allocated) {
     const Tokens whole =
         SatAdd(request.prompt_tokens, request.max_output_tokens);
     preallocated_bytes_ = std::max<Bytes>(

@@ -41,23 +41,29 @@ class Fcfs final : public OrderPolicy {
  public:
   std::string_view Name() const override { return "fcfs"; }
   std::size_t First(std::span<const RequestView> candidates,
-                    Instant /*now*/) const override {
+                    const Context& /*context*/) const override {
     return FirstBy(candidates, ArrivedBefore);
   }
-  bool MayPass(const RequestView& /*blocked*/) const override { return false; }
+  bool MayPass(const RequestView& /*blocked*/,
+               const Context& /*context*/) const override {
+    return false;
+  }
 };
 
 class Priority final : public OrderPolicy {
  public:
   std::string_view Name() const override { return "priority"; }
   std::size_t First(std::span<const RequestView> candidates,
-                    Instant /*now*/) const override {
+                    const Context& /*context*/) const override {
     return FirstBy(candidates, [](const RequestView& a, const RequestView& b) {
       return a.priority != b.priority ? a.priority > b.priority
                                       : ArrivedBefore(a, b);
     });
   }
-  bool MayPass(const RequestView& /*blocked*/) const override { return false; }
+  bool MayPass(const RequestView& /*blocked*/,
+               const Context& /*context*/) const override {
+    return false;
+  }
 };
 
 // Least attained service: a short prompt that arrives behind a long one waits
@@ -68,26 +74,27 @@ class Fair final : public OrderPolicy {
  public:
   std::string_view Name() const override { return "fair"; }
   std::size_t First(std::span<const RequestView> candidates,
-                    Instant /*now*/) const override {
-    return FirstBy(candidates, [](const RequestView& a, const RequestView& b) {
-      const bool a_late = Late(a);
-      const bool b_late = Late(b);
+                    const Context& context) const override {
+    return FirstBy(candidates, [&](const RequestView& a, const RequestView& b) {
+      const bool a_late = Late(a, context);
+      const bool b_late = Late(b, context);
       if (a_late != b_late) return a_late;
-      if (a_late && a.passed_over != b.passed_over) {
-        return a.passed_over > b.passed_over;
+      if (a_late && a.served_mark != b.served_mark) {
+        return a.served_mark < b.served_mark;
       }
       return a.served != b.served ? a.served < b.served : ArrivedBefore(a, b);
     });
   }
-  bool MayPass(const RequestView& blocked) const override {
-    return !Late(blocked);
+  bool MayPass(const RequestView& blocked,
+               const Context& context) const override {
+    return !Late(blocked, context);
   }
 
  private:
   // Eight turns of the widest usual chunk: one ninth of the device at worst.
   static constexpr Tokens kPatience = 8 * 2048;
-  static bool Late(const RequestView& view) {
-    return view.passed_over > kPatience;
+  static bool Late(const RequestView& view, const Context& context) {
+    return context.PassedOver(view) > kPatience;
   }
 };
 

@@ -28,6 +28,14 @@ void Ledger::Grow(RequestId id, Bytes bytes) {
   resident_ = SatAdd(resident_, bytes);
 }
 
+void Ledger::SetClaim(RequestId id, Bytes claim) {
+  TG_CHECK(claim >= 0);
+  const auto it = accounts_.find(id);
+  TG_CHECK(it != accounts_.end());
+  claimed_ = SatAdd(claimed_ - it->second.claim, claim);
+  it->second.claim = claim;
+}
+
 Bytes Ledger::Release(RequestId id) {
   const auto it = accounts_.find(id);
   TG_CHECK(it != accounts_.end());
@@ -42,6 +50,11 @@ Bytes Ledger::Release(RequestId id) {
 Bytes Ledger::ClaimOf(RequestId id) const {
   const auto it = accounts_.find(id);
   return it == accounts_.end() ? 0 : it->second.claim;
+}
+
+Bytes Ledger::ResidentOf(RequestId id) const {
+  const auto it = accounts_.find(id);
+  return it == accounts_.end() ? 0 : it->second.resident;
 }
 
 bool Ledger::Conserved() const {

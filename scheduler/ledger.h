@@ -28,6 +28,9 @@ class Ledger {
   // Adds live bytes, paid from the claim as far as it goes.
   void Grow(RequestId id, Bytes bytes);
 
+  // Promises `claim` from now on instead of what is left of the claim.
+  void SetClaim(RequestId id, Bytes claim);
+
   // Closes the account; answers the resident bytes that became free.
   Bytes Release(RequestId id);
 
@@ -35,8 +38,9 @@ class Ledger {
   Bytes claimed() const { return claimed_; }
   Bytes resident() const { return resident_; }
 
-  // What is left of one account's claim.
+  // What is left of one account's claim, and what it holds; 0 without account.
   Bytes ClaimOf(RequestId id) const;
+  Bytes ResidentOf(RequestId id) const;
 
   bool empty() const { return accounts_.empty(); }
 

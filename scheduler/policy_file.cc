@@ -60,8 +60,7 @@ class Reader {
 
   absl::Status CheckModel();
   absl::Status CheckMemory();
-  void Warn(std::string_view table, std::string_view key,
-            std::string_view why);
+  void Warn(std::string_view table, std::string_view key, std::string_view why);
   void WarnAboutEffects();
   // A path as the file means it: relative ones start where the file lies.
   void Anchor(std::optional<std::string>* path) const;
@@ -103,13 +102,12 @@ std::string Reader::At(std::string_view table, std::string_view key) const {
                 key.empty() ? "" : ".", key, ": ");
 }
 
-bool Reader::InRange(const PolicyKey& key, TomlReader& in,
-                     std::int64_t value) {
+bool Reader::InRange(const PolicyKey& key, TomlReader& in, std::int64_t value) {
   if (value >= key.min && value <= key.max) return true;
   const bool open = key.max == std::numeric_limits<std::int64_t>::max();
-  in.Error(key.name, Concat("expected ", open ? "at least " : "", key.min,
-                            open ? "" : Concat(" to ", key.max), ", got ",
-                            value));
+  in.Error(key.name,
+           Concat("expected ", open ? "at least " : "", key.min,
+                  open ? "" : Concat(" to ", key.max), ", got ", value));
   return false;
 }
 
@@ -163,10 +161,9 @@ bool Reader::ReadOptions(const PolicyKey& key, TomlReader& in,
       shortest << option.number;
       text = shortest.str();
     } else {
-      in.Error(key.name,
-               Concat("option ", entry.key,
-                      ": expected a string, number or boolean, got ",
-                      internal::KindName(option.kind)));
+      in.Error(key.name, Concat("option ", entry.key,
+                                ": expected a string, number or boolean, got ",
+                                internal::KindName(option.kind)));
       return false;
     }
     value->options.emplace(entry.key, std::move(text));
@@ -189,11 +186,17 @@ bool Reader::ReadValue(const PolicyKey& key, TomlReader& in,
       return in.Optional(key.name, &value->integer) &&
              InRange(key, in, value->integer);
     case PolicyType::kWords: {
-      std::vector<std::string> words;
-      if (!in.Optional(key.name, &words)) return false;
-      return std::all_of(words.begin(), words.end(), [&](const auto& word) {
-        return ReadWord(key, in, word);
-      });
+      if (!in.Optional(key.name, &value->words)) return false;
+      for (auto word = value->words.begin(); word != value->words.end();
+           ++word) {
+        if (!ReadWord(key, in, *word)) return false;
+        if (std::find(value->words.begin(), word, *word) != word) {
+          in.Error(key.name, Concat("expected each word once, got \"", *word,
+                                    "\" twice"));
+          return false;
+        }
+      }
+      return true;
     }
     case PolicyType::kOptions:
       return ReadOptions(key, in, value);
@@ -258,10 +261,9 @@ absl::Status Reader::CheckModel() {
   if (!Said("model.shape", "")) return absl::OkStatus();
   for (std::string_view key : {"config", "compute_dtype", "kv_dtype"}) {
     if (!Said("model", key)) continue;
-    return InvalidArgument(
-        At("model", key), "contradicts [model.shape]: ",
-        key == "config" ? "expected one of the two"
-                        : "expected it inside that table");
+    return InvalidArgument(At("model", key), "contradicts [model.shape]: ",
+                           key == "config" ? "expected one of the two"
+                                           : "expected it inside that table");
   }
   absl::StatusOr<ModelConfig> shape = ParseInlineShape(
       Concat("{", draft_.shape_members, "}"), At("model.shape", ""));
@@ -269,10 +271,9 @@ absl::Status Reader::CheckModel() {
     // Keys are checked one by one; what is left is how they fit together.
     const std::string message(shape.status().message());
     const std::string place = At("model.shape", "");
-    return InvalidArgument(place,
-                           message.starts_with(place + ": ")
-                               ? message.substr(place.size() + 2)
-                               : message);
+    return InvalidArgument(place, message.starts_with(place + ": ")
+                                      ? message.substr(place.size() + 2)
+                                      : message);
   }
   policy.model_shape = std::move(shape->shape);
   return absl::OkStatus();
@@ -310,8 +311,7 @@ void Reader::WarnAboutEffects() {
   if (Said("chunk", "floor") &&
       *policy.chunk_floor > policy.chunk_max.value_or(ChunkLimits{}.max)) {
     Warn("chunk", "floor",
-         Concat("chunk.max = ",
-                policy.chunk_max.value_or(ChunkLimits{}.max),
+         Concat("chunk.max = ", policy.chunk_max.value_or(ChunkLimits{}.max),
                 " is below it and wins"));
   }
   if (policy.cache_block.has_value() &&

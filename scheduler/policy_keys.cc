@@ -22,8 +22,8 @@ constexpr std::int64_t kMaxLayers = 100'000;
 
 constexpr auto kEstimators =
     std::to_array<string_view>({"fused", "tiled", "unfused", "catalog"});
-constexpr auto kLaterEstimators = std::to_array<string_view>(
-    {"table", "formula", "calibrated", "plugin:…"});
+constexpr auto kLaterEstimators =
+    std::to_array<string_view>({"table", "formula", "calibrated", "plugin:…"});
 constexpr auto kChunkPolicies =
     std::to_array<string_view>({"fixed", "throttle"});
 constexpr auto kLaterChunkPolicies =
@@ -32,9 +32,9 @@ constexpr auto kAdmissionPolicies = std::to_array<string_view>({"reserve"});
 constexpr auto kLaterAdmissionPolicies =
     std::to_array<string_view>({"bankers", "optimistic", "plugin:…"});
 constexpr auto kOrderPolicies =
-    std::to_array<string_view>({"fcfs", "priority"});
+    std::to_array<string_view>({"fcfs", "priority", "fair"});
 constexpr auto kLaterOrderPolicies =
-    std::to_array<string_view>({"shortest", "fair", "plugin:…"});
+    std::to_array<string_view>({"shortest", "plugin:…"});
 constexpr auto kRungs =
     std::to_array<string_view>({"pool", "cache", "model", "preempt"});
 
@@ -60,6 +60,12 @@ absl::Status EngineText(const PolicyKey&, const PolicyValue& value,
   return absl::OkStatus();
 }
 
+absl::Status Ladder(const PolicyKey&, const PolicyValue& value,
+                    PolicyDraft* draft) {
+  draft->policy.ladder = value.words;
+  return absl::OkStatus();
+}
+
 absl::Status EngineOptions(const PolicyKey&, const PolicyValue& value,
                            PolicyDraft* draft) {
   draft->engine.options = value.options;
@@ -82,8 +88,8 @@ absl::Status KvElement(const PolicyKey&, const PolicyValue& value,
 
 void AddMember(const PolicyKey& key, const std::string& json,
                PolicyDraft* draft) {
-  draft->shape_members += Concat(draft->shape_members.empty() ? "" : ", ",
-                                 "\"", key.name, "\": ", json);
+  draft->shape_members += Concat(draft->shape_members.empty() ? "" : ", ", "\"",
+                                 key.name, "\": ", json);
 }
 
 absl::Status ShapeInteger(const PolicyKey& key, const PolicyValue& value,
@@ -193,8 +199,9 @@ const auto kKeys = std::to_array<PolicyKey>({
      .name = "options",
      .type = PolicyType::kOptions,
      .fallback = "each option's own default",
-     .doc = "What a version alone cannot say, such as { attention = \"sdpa\" }. "
-            "`tidegate engines NAME` lists an engine's options.",
+     .doc =
+         "What a version alone cannot say, such as { attention = \"sdpa\" }. "
+         "`tidegate engines NAME` lists an engine's options.",
      .store = EngineOptions},
 
     // [memory]
@@ -370,8 +377,10 @@ const auto kKeys = std::to_array<PolicyKey>({
      .words = kOrderPolicies,
      .later = kLaterOrderPolicies,
      .fallback = "fcfs",
-     .doc = "Who is next. fcfs: first come, first served. priority: the "
-            "highest priority, then first come.",
+     .doc = "Who is next. fcfs: first come, first served, to the end of its "
+            "prompt. priority: the highest priority, then first come. fair: "
+            "chunk by chunk, whoever was served least, and nobody is passed "
+            "over for long.",
      .store = Text<&PolicyFile::order_policy>},
 
     // [cache]
@@ -398,9 +407,10 @@ const auto kKeys = std::to_array<PolicyKey>({
      .name = "ladder",
      .type = PolicyType::kWords,
      .words = kRungs,
-     .fallback = "none",
-     .no_effect = "this version reclaims and preempts nothing",
-     .doc = "What is freed when memory is short, cheapest first."},
+     .fallback = "pool, cache, model, preempt",
+     .doc = "What is freed when memory is short, cheapest to rebuild first. "
+            "What is left out is never freed.",
+     .store = Ladder},
 });
 
 std::string Join(std::span<const string_view> words) {

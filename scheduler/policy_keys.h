@@ -34,8 +34,9 @@ enum class PolicyType {
 
 // What the document says, once the type and the range are checked.
 struct PolicyValue {
-  std::string text;          // kText, kWord, kElement
-  std::int64_t integer = 0;  // kBytes, kTokens, kCount; nanoseconds
+  std::string text;                // kText, kWord, kElement
+  std::vector<std::string> words;  // kWords
+  std::int64_t integer = 0;        // kBytes, kTokens, kCount; nanoseconds
   std::map<std::string, std::string, std::less<>> options;
 };
 
@@ -57,8 +58,8 @@ struct PolicyKey {
   std::int64_t max = 0;
   std::span<const std::string_view> words;  // kWord, kWords
   std::span<const std::string_view> later;  // words of versions to come
-  std::string_view fallback;  // what holds when the key is absent
-  bool required = false;      // where its table is present
+  std::string_view fallback;                // what holds when the key is absent
+  bool required = false;                    // where its table is present
   // Why setting it changes nothing in this version; empty: it has effect.
   std::string_view no_effect;
   std::string_view doc;

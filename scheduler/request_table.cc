@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <tuple>
 #include <utility>
 
 #include "tidegate/status.h"
@@ -15,8 +16,13 @@ Request* RequestTable::Find(RequestId id) {
   const auto it = by_id_.find(id);
   return it == by_id_.end() ? nullptr : it->second.get();
 }
+const Request* RequestTable::Find(RequestId id) const {
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second.get();
+}
 
-Request& RequestTable::Add(const Arrive& arrive, Instant now) {
+Request& RequestTable::Add(const Arrive& arrive, Instant now,
+                           Tokens served_mark) {
   auto request = std::make_unique<Request>();
   request->id = arrive.id;
   request->request = arrive.request;
@@ -25,24 +31,33 @@ Request& RequestTable::Add(const Arrive& arrive, Instant now) {
   request->prefix_bytes = arrive.prefix_bytes;
   request->arrived = now;
   request->done = request->request.cached_tokens;
+  request->last_chunk = request->request.cached_chunk;
+  request->served_mark = served_mark;
   Request& added = *request;
   const bool inserted = by_id_.emplace(arrive.id, std::move(request)).second;
   TG_CHECK(inserted);
-  waiting_.push_back(added.View());
+  queue_.insert(PlaceOf(added), added.View(0));
+  ++waiting_;
   return added;
 }
 
 void RequestTable::Move(Request& request, RequestState state) {
   switch (state) {
     case RequestState::kWaiting:
-      TG_CHECK(false);
+      TG_CHECK(request.state != RequestState::kWaiting);
+      if (request.state == RequestState::kDecoding) {
+        --decoding_;
+        queue_.insert(PlaceOf(request), request.View(0));
+      }
+      ++waiting_;
       break;
     case RequestState::kPrefill:
       TG_CHECK(request.state == RequestState::kWaiting);
-      RemoveWaiting(request.id);
+      --waiting_;
       break;
     case RequestState::kDecoding:
       TG_CHECK(request.state == RequestState::kPrefill);
+      queue_.erase(FindView(request));
       ++decoding_;
       break;
   }
@@ -50,28 +65,44 @@ void RequestTable::Move(Request& request, RequestState state) {
 }
 
 void RequestTable::Remove(Request& request) {
-  if (request.state == RequestState::kWaiting) RemoveWaiting(request.id);
-  if (request.state == RequestState::kDecoding) --decoding_;
+  if (request.state == RequestState::kDecoding) {
+    --decoding_;
+  } else {
+    queue_.erase(FindView(request));
+    if (request.state == RequestState::kWaiting) --waiting_;
+  }
   by_id_.erase(request.id);
 }
 
-void RequestTable::Refresh(const Request& request) {
-  RequestView* view = FindWaiting(request.id);
-  TG_CHECK(view != nullptr);
-  *view = request.View();
+void RequestTable::Refresh(const Request& request, Bytes claim) {
+  *FindView(request) = request.View(claim);
 }
 
-RequestView* RequestTable::FindWaiting(RequestId id) {
-  const auto it =
-      std::find_if(waiting_.begin(), waiting_.end(),
-                   [id](const RequestView& view) { return view.id == id; });
-  return it == waiting_.end() ? nullptr : &*it;
+std::vector<const Request*> RequestTable::Admitted() const {
+  std::vector<const Request*> admitted;
+  for (const auto& [id, request] : by_id_) {
+    if (request->state != RequestState::kWaiting) {
+      admitted.push_back(request.get());
+    }
+  }
+  std::sort(admitted.begin(), admitted.end(),
+            [](const Request* a, const Request* b) { return a->id < b->id; });
+  return admitted;
 }
 
-void RequestTable::RemoveWaiting(RequestId id) {
-  RequestView* view = FindWaiting(id);
-  TG_CHECK(view != nullptr);
-  waiting_.erase(waiting_.begin() + (view - waiting_.data()));
+// The queue is sorted by arrival, then id.
+RequestTable::Queue::iterator RequestTable::PlaceOf(const Request& request) {
+  return std::lower_bound(queue_.begin(), queue_.end(), request,
+                          [](const RequestView& view, const Request& r) {
+                            return std::tie(view.arrived, view.id) <
+                                   std::tie(r.arrived, r.id);
+                          });
+}
+
+RequestTable::Queue::iterator RequestTable::FindView(const Request& request) {
+  const auto it = PlaceOf(request);
+  TG_CHECK(it != queue_.end() && it->id == request.id);
+  return it;
 }
 
 }  // namespace tidegate::internal

@@ -4,9 +4,11 @@
 // Requests that have not ended, and the state each is in:
 //
 //   waiting ──► prefill ──► decoding
+//      ▲           │            │
+//      └───────────┴────────────┘  preempted
 //
-// From every state a request may leave the table. Waiting requests are also
-// kept as the view that order policies read, in order of arrival.
+// From every state a request may leave the table. Requests whose prompt is not
+// computed are also kept as the views that policies read, in order of arrival.
 //
 // Thread-safety: none.
 
@@ -19,6 +21,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "tidegate/events.h"
@@ -40,31 +43,37 @@ struct Request {
   Instant arrived{};
 
   RequestState state = RequestState::kWaiting;
-  Tokens done = 0;     // prompt tokens in the cache: hits plus computed
-  Tokens decoded = 0;  // generated tokens reported so far
+  Tokens done = 0;        // prompt tokens in the cache: hits plus computed
+  Tokens last_chunk = 1;  // width of the chunk that computed the last of them
+  Tokens decoded = 0;     // generated tokens reported so far
+  Tokens served = 0;      // prompt tokens computed for it, repeats included
+  Tokens served_mark = 0;
   bool cancel_pending = false;  // ends when its running step does
 
-  // Since when nothing that this request could run fits; unset while it moves.
+  // Since when nothing that this request could run fits, and since when its
+  // remainder would not even fit an idle device; unset while that is not so.
   std::optional<Instant> stuck_since;
-  // Steps that failed in a row, and since when.
+  std::optional<Instant> doomed_since;
+  // Steps that failed in a row.
   int failures = 0;
-  Instant first_failure{};
   // Not before this moment, after a failure at the narrowest width.
   Instant not_before{};
   // Widest chunk to try after the device ran out of memory; 0: no such cap.
   Tokens width_cap = 0;
-  // Chunks of the plan that admitted it which were not run yet begin here.
-  Plan plan;
-  std::size_t next_planned = 0;
-  Bytes planned_budget = 0;  // bytes that plan assumed the request could have
 
-  RequestView View() const {
+  // `claim` is what is left of its claim.
+  RequestView View(Bytes claim) const {
     return {.id = id,
             .request = &request,
             .priority = priority,
+            .tenant = tenant,
             .done = done,
+            .last_chunk = last_chunk,
             .arrived = arrived,
-            .admitted = state != RequestState::kWaiting};
+            .admitted = state != RequestState::kWaiting,
+            .claim = claim,
+            .served = served,
+            .served_mark = served_mark};
   }
 };
 
@@ -72,35 +81,44 @@ class RequestTable {
  public:
   // Null when there is none.
   Request* Find(RequestId id);
+  const Request* Find(RequestId id) const;
 
   // Adds a waiting request; `arrive.id` must not be in the table.
-  Request& Add(const Arrive& arrive, Instant now);
+  Request& Add(const Arrive& arrive, Instant now, Tokens served_mark);
 
-  // Moves a request to the next state; only the transitions above are legal.
+  // Moves a request to another state; only the transitions above are legal.
   void Move(Request& request, RequestState state);
 
   void Remove(Request& request);
 
-  // Call after a change to a waiting request that its view shows.
-  void Refresh(const Request& request);
+  // Call after a change to a request that its view shows.
+  void Refresh(const Request& request, Bytes claim);
 
-  std::span<const RequestView> waiting() const {
-    return {waiting_.data(), waiting_.size()};
+  // Requests that wait or are in prefill, in order of arrival.
+  std::span<const RequestView> queue() const {
+    return {queue_.data(), queue_.size()};
+  }
+  // Admitted requests by id, ascending.
+  std::vector<const Request*> Admitted() const;
+
+  std::int64_t waiting() const { return waiting_; }
+  std::int64_t prefilling() const {
+    return static_cast<std::int64_t>(queue_.size()) - waiting_;
   }
   std::int64_t decoding() const { return decoding_; }
-  // In prefill or decoding.
-  std::int64_t admitted() const {
-    return static_cast<std::int64_t>(by_id_.size() - waiting_.size());
-  }
+  bool empty() const { return by_id_.empty(); }
 
  private:
-  RequestView* FindWaiting(RequestId id);
-  void RemoveWaiting(RequestId id);
+  using Queue = boost::container::devector<RequestView>;
+  Queue::iterator PlaceOf(const Request& request);
+  Queue::iterator FindView(const Request& request);
 
-  // Looked up, never walked: its order differs from run to run.
+  // Looked up, and walked only where the result is sorted afterwards: its order
+  // differs from run to run.
   absl::flat_hash_map<RequestId, std::unique_ptr<Request>> by_id_;
   // Contiguous for policies, and cheap to shorten at the front.
-  boost::container::devector<RequestView> waiting_;
+  Queue queue_;
+  std::int64_t waiting_ = 0;
   std::int64_t decoding_ = 0;
 };
 

@@ -22,8 +22,7 @@ std::string_view Trim(std::string_view text) {
 // Takes the leading digits of `text` as a number. False when there are none or
 // more than 15, which is above every limit here and cannot overflow.
 bool TakeNumber(std::string_view& text, std::int64_t* value) {
-  const std::size_t n =
-      std::min(text.find_first_not_of(kDigits), text.size());
+  const std::size_t n = std::min(text.find_first_not_of(kDigits), text.size());
   if (n == 0 || n > 15) return false;
   *value = 0;
   for (char c : text.substr(0, n)) *value = *value * 10 + (c - '0');

@@ -49,6 +49,8 @@ struct PlanRequest {
   // a window hold that much of it besides the window, and live memory counts
   // it. 1 for a prefix that comes from a cache.
   Tokens cached_chunk = 1;
+  // The engine allocated the whole sequence already, and `base` counts it.
+  bool allocated = false;
   // Resident growth per token that was measured and that no price knows.
   Bytes extra_bytes_per_token = 0;
 };

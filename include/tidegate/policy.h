@@ -33,9 +33,8 @@ struct RequestView {
   Bytes claim = 0;  // admitted: bytes promised that are not live yet
   // Prompt tokens computed for this request since it arrived.
   Tokens served = 0;
-  // Prompt tokens computed for others since this request's last own chunk, or
-  // since it arrived.
-  Tokens passed_over = 0;
+  // OrderPolicy::Context::served when this request last ran, or arrived.
+  Tokens served_mark = 0;
 };
 
 // What of this prompt is still to be computed, as a request to the planner.
@@ -103,14 +102,24 @@ class OrderPolicy {
  public:
   virtual ~OrderPolicy() = default;
   virtual std::string_view Name() const = 0;
+
+  struct Context {
+    Instant now{};
+    Tokens served = 0;  // prompt tokens computed so far, of all requests
+
+    // Prompt tokens computed for others since this request last ran or arrived.
+    Tokens PassedOver(const RequestView& view) const {
+      return served - view.served_mark;
+    }
+  };
   // Index of the request to serve first. `candidates` is not empty: requests
-  // that wait, in order of arrival, then requests whose prompt is being
-  // computed, in order of admission.
+  // whose prompt is not computed yet, in order of arrival.
   virtual std::size_t First(std::span<const RequestView> candidates,
-                            Instant now) const = 0;
+                            const Context& context) const = 0;
   // Whether a request may be admitted past `blocked`, which is first but waits
   // for memory. A policy that always says yes can starve it.
-  virtual bool MayPass(const RequestView& blocked) const = 0;
+  virtual bool MayPass(const RequestView& blocked,
+                       const Context& context) const = 0;
 };
 
 // The built-in policies by the names of the policy file: fixed | throttle;

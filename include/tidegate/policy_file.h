@@ -59,6 +59,9 @@ struct PolicyFile {
   std::optional<std::int64_t> queue_max;
   std::optional<std::string> order_policy;  // default "fcfs"
 
+  // [pressure]
+  std::optional<std::vector<std::string>> ladder;
+
   // [cache]: a prefix cache for simulation; capacity in bytes, block in tokens.
   std::optional<Bytes> cache_capacity;
   std::optional<Tokens> cache_block;

@@ -1,0 +1,126 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// The scheduler's state and control flow. Handle() first applies the event
+// (core_events.cc), which only records facts, then decides what to do next
+// (core_decide.cc): who is served, whether it may start, how wide its chunk is,
+// and what is freed when nothing fits. One step runs at a time.
+
+#ifndef TIDEGATE_SCHEDULER_CORE_H_
+#define TIDEGATE_SCHEDULER_CORE_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "scheduler/growth_meter.h"
+#include "scheduler/ledger.h"
+#include "scheduler/memory_state.h"
+#include "scheduler/request_table.h"
+#include "tidegate/policy.h"
+#include "tidegate/scheduler.h"
+
+namespace tidegate::internal {
+
+struct Policies {
+  std::unique_ptr<ChunkPolicy> chunk;
+  std::unique_ptr<AdmissionPolicy> admission;
+  std::unique_ptr<OrderPolicy> order;
+};
+
+class Core final : public Scheduler {
+ public:
+  Core(SchedulerOptions options, Policies policies);
+
+  absl::Status Handle(const Event& event, Instant now,
+                      std::vector<Action>* actions) override;
+  SchedulerStats Stats() const override;
+  const Estimator& Prices() const override { return *options_.estimator; }
+
+ private:
+  struct RunningStep {
+    StepId id = 0;
+    RequestId request = 0;
+    Tokens start = 0;
+    Tokens n = 0;
+    PriceTotals price;
+    // To see by how much memory grew: live bytes less what can be reclaimed,
+    // and what all requests held, when it started.
+    Bytes lasting_before = 0;
+    Bytes resident_before = 0;
+  };
+
+  // core_events.cc: one for each kind of event. An error changes nothing.
+  absl::Status On(const Arrive& event);
+  absl::Status On(const PrefixChanged& event);
+  absl::Status On(const StepDone& event);
+  absl::Status On(const StepFailed& event);
+  absl::Status On(const DecodeProgress& event);
+  absl::Status On(const Finished& event);
+  absl::Status On(const Cancel& event);
+  absl::Status On(const MemoryReading& event);
+  absl::Status On(const CeilingChanged& event);
+  absl::Status On(const Reclaimable& event);
+  absl::Status On(const ReclaimDone& event);
+  absl::Status On(const ReleasePending& event);
+  absl::Status On(const Released& event);
+  absl::Status On(const Observe& event);
+  absl::Status On(const Wake& event);
+
+  void MeasureGrowth(const RunningStep& step, Bytes live);
+  void RaiseClaims();
+  void End(Request& request);
+  void RejectNow(Request& request, RefusalCode code, std::string reason,
+                 const Plan* plan);
+
+  // core_decide.cc
+  void Decide();
+  const RequestView* Pick(const std::vector<RequestId>& skipped,
+                          bool admitted_only);
+  enum class Attempt { kDone, kBlocked };
+  Attempt TryStart(Request& request);
+  Attempt TryRun(Request& request);
+  void StartStep(Request& request, const ChunkPolicy::Choice& choice);
+  // Whether a step was chosen or memory is being freed for one.
+  bool MakeRoom(Request& request, const ChunkPolicy::Choice& choice);
+  bool ReclaimFor(const std::function<bool(Bytes freed)>& enough);
+  bool PreemptFor(Request& request);
+  // Gives a request up whose remainder no longer fits an idle device.
+  bool GiveUpIfDoomed(Request& request);
+  Attempt Stuck(Request& request);
+
+  Bytes Live() const { return memory_.Live(ledger_.resident()); }
+  // What `request` sees; `freed` bytes are taken off what is live.
+  MemoryView ViewFor(const Request& request, Bytes freed = 0) const;
+  ChunkPolicy::Choice NextChunk(const Request& request, Bytes freed) const;
+  ChunkLimits LimitsFor(const Request& request) const;
+  std::vector<RequestView> Prefilling() const;
+  OrderPolicy::Context Context() const {
+    return {.now = now_, .served = served_};
+  }
+  void WakeNoLaterThan(Instant when);
+
+  const SchedulerOptions options_;
+  const Policies policies_;
+  const ChunkLimits limits_;  // what the chunk policy can reach
+
+  RequestTable table_;
+  Ledger ledger_;
+  MemoryState memory_;
+  GrowthMeter growth_;
+  std::optional<RunningStep> running_;
+
+  Instant now_{};
+  StepId last_step_ = 0;
+  Tokens served_ = 0;                 // prompt tokens computed, of all requests
+  std::optional<Instant> wake_;       // wanted by this decision
+  std::optional<Instant> wake_sent_;  // asked for and not passed yet
+  SchedulerStats stats_;
+  std::vector<Action>* actions_ = nullptr;  // of the current Handle()
+};
+
+}  // namespace tidegate::internal
+
+#endif  // TIDEGATE_SCHEDULER_CORE_H_

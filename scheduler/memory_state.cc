@@ -1,0 +1,138 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "scheduler/memory_state.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "tidegate/status.h"
+
+namespace tidegate::internal {
+
+MemoryState::MemoryState(const MemoryLimits& limits,
+                         std::vector<std::string> ladder)
+    : limits_(limits), elsewhere_(limits.base) {
+  for (std::string& kind : ladder) {
+    kinds_.push_back({.name = std::move(kind), .distrusted = {}});
+  }
+}
+
+// A reading below what the ledger holds leaves less than nothing elsewhere:
+// prices were too high, and the sum is right all the same.
+Bytes MemoryState::Live(Bytes resident) const {
+  return std::max<Bytes>(
+      0, elsewhere_ < 0 ? elsewhere_ + resident : SatAdd(elsewhere_, resident));
+}
+
+void MemoryState::Read(Bytes live, Bytes resident) {
+  elsewhere_ = live - resident;
+}
+
+MemoryLimits MemoryState::Limits(Bytes resident) const {
+  MemoryLimits limits = limits_;
+  limits.base = Live(resident);
+  return limits;
+}
+
+void MemoryState::SetReclaimable(std::string_view kind, Bytes bytes) {
+  Kind* found = Find(kind);
+  if (found == nullptr) return;  // Not on the ladder: never asked for.
+  if (found->distrusted != bytes) found->distrusted.reset();
+  found->bytes = bytes;
+}
+
+Bytes MemoryState::Reclaimable() const {
+  Bytes sum = 0;
+  for (const Kind& kind : kinds_) sum = SatAdd(sum, kind.Believed());
+  return sum;
+}
+
+Bytes MemoryState::Reclaimable(std::string_view name) const {
+  for (const Kind& kind : kinds_) {
+    if (kind.name == name) return kind.Believed();
+  }
+  return 0;
+}
+
+Bytes MemoryState::IdleRoom() const {
+  return line() - std::max<Bytes>(0, elsewhere_ - Reclaimable() - releasing_);
+}
+
+// Keeps the rooms that are better than every later one: the first of them is
+// the best of the window.
+void MemoryState::NoteRoom(Instant now) {
+  const Bytes room = IdleRoom();
+  while (!rooms_.empty() && rooms_.back().bytes <= room) rooms_.pop_back();
+  rooms_.push_back({now, room});
+  const auto stale = std::find_if(
+      rooms_.begin(), rooms_.end() - 1,
+      [&](const Room& r) { return now - r.at < kShortagePatience; });
+  rooms_.erase(rooms_.begin(), stale);
+}
+
+Bytes MemoryState::BestIdleRoom() const {
+  return rooms_.empty() ? IdleRoom()
+                        : std::max(IdleRoom(), rooms_.front().bytes);
+}
+
+const std::string* MemoryState::NextRung() const {
+  for (const Kind& kind : kinds_) {
+    if (kind.Believed() == 0) continue;
+    const bool asked =
+        std::any_of(pending_.begin(), pending_.end(),
+                    [&](const Pending& p) { return p.kind == kind.name; });
+    if (!asked) return &kind.name;
+  }
+  return nullptr;
+}
+
+Reclaim MemoryState::Ask(std::string_view kind, Bytes bytes, Instant now) {
+  TG_CHECK(bytes > 0);
+  pending_.push_back({++last_reclaim_, std::string(kind), bytes, now});
+  return {.reclaim = last_reclaim_, .kind = std::string(kind), .bytes = bytes};
+}
+
+bool MemoryState::Done(const ReclaimDone& done) {
+  const auto it =
+      std::find_if(pending_.begin(), pending_.end(),
+                   [&](const Pending& p) { return p.id == done.reclaim; });
+  if (it == pending_.end()) return false;
+  Kind* kind = Find(it->kind);
+  TG_CHECK(kind != nullptr);
+  if (done.freed_bytes == 0) kind->distrusted = kind->bytes;
+  pending_.erase(it);
+  return true;
+}
+
+std::optional<Instant> MemoryState::Expire(Instant now) {
+  std::optional<Instant> next;
+  for (std::size_t i = 0; i < pending_.size();) {
+    const Instant until = pending_[i].asked + kShortagePatience;
+    if (until <= now) {
+      Done({.reclaim = pending_[i].id, .freed_bytes = 0});
+      continue;
+    }
+    if (!next.has_value() || until < *next) next = until;
+    ++i;
+  }
+  return next;
+}
+
+void MemoryState::ReleasePending(Bytes bytes) {
+  releasing_ = SatAdd(releasing_, bytes);
+}
+
+bool MemoryState::Released(Bytes bytes) {
+  if (bytes > releasing_) return false;
+  releasing_ -= bytes;
+  return true;
+}
+
+MemoryState::Kind* MemoryState::Find(std::string_view name) {
+  const auto it = std::find_if(kinds_.begin(), kinds_.end(),
+                               [&](const Kind& k) { return k.name == name; });
+  return it == kinds_.end() ? nullptr : &*it;
+}
+
+}  // namespace tidegate::internal

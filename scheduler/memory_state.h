@@ -1,0 +1,114 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// One reading of memory for every decider.
+//
+// Live memory is what the ledger says requests hold, plus everything else: the
+// weights, caches, pools, other programs. Everything else is known from
+// readings, which also correct the ledger's beliefs; between two readings it
+// stays, and the ledger moves.
+//
+// Of that, kinds named by the engine can be reclaimed. A kind is believed until
+// a reclaim of it frees nothing; then it counts for nothing until the engine
+// says another number.
+//
+// Thread-safety: none.
+
+#ifndef TIDEGATE_SCHEDULER_MEMORY_STATE_H_
+#define TIDEGATE_SCHEDULER_MEMORY_STATE_H_
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tidegate/actions.h"
+#include "tidegate/events.h"
+#include "tidegate/plan.h"
+#include "tidegate/types.h"
+
+namespace tidegate::internal {
+
+// How long a shortage that nobody here caused may last before requests are
+// given up for it: another program's burst, a ceiling that dips.
+inline constexpr Duration kShortagePatience = std::chrono::seconds(30);
+
+class MemoryState {
+ public:
+  // `limits.base` is live memory before any request. `ladder` lists kinds in
+  // the order in which they are reclaimed; kinds that it lacks never are.
+  MemoryState(const MemoryLimits& limits, std::vector<std::string> ladder);
+
+  // Live bytes, while requests hold `resident`.
+  Bytes Live(Bytes resident) const;
+  void Read(Bytes live, Bytes resident);
+
+  // `base` is Live().
+  MemoryLimits Limits(Bytes resident) const;
+  void SetCeiling(Bytes ceiling) { limits_.ceiling = ceiling; }
+  Bytes line() const { return limits_.ceiling - limits_.headroom; }
+
+  void SetReclaimable(std::string_view kind, Bytes bytes);
+  // What a full reclaim would free.
+  Bytes Reclaimable() const;
+  // Of one kind.
+  Bytes Reclaimable(std::string_view kind) const;
+
+  // Room of an idle, fully reclaimed device: now, and the best of the last
+  // while, which a dip of the ceiling or another program's burst does not
+  // change. Call NoteRoom() after every change.
+  Bytes IdleRoom() const;
+  void NoteRoom(Instant now);
+  Bytes BestIdleRoom() const;
+
+  // The first rung of the ladder that holds something and that nothing is being
+  // freed of; null when none does.
+  const std::string* NextRung() const;
+  bool reclaiming() const { return !pending_.empty(); }
+  // Notes a reclaim as asked for.
+  Reclaim Ask(std::string_view kind, Bytes bytes, Instant now);
+  // Forgets reclaims that were never answered, as if they had freed nothing;
+  // then when the next one is to be forgotten.
+  std::optional<Instant> Expire(Instant now);
+  // False when no such reclaim is under way.
+  bool Done(const ReclaimDone& done);
+
+  // Bytes that count as live and are on their way out.
+  Bytes releasing() const { return releasing_; }
+  void ReleasePending(Bytes bytes);
+  // False when fewer were announced.
+  bool Released(Bytes bytes);
+
+ private:
+  struct Kind {
+    std::string name;
+    Bytes bytes = 0;
+    // Set after a reclaim that freed nothing: not believed while it says this.
+    std::optional<Bytes> distrusted;
+    Bytes Believed() const { return distrusted == bytes ? Bytes{0} : bytes; }
+  };
+  struct Pending {
+    ReclaimId id = 0;
+    std::string kind;
+    Bytes bytes = 0;
+    Instant asked{};
+  };
+  Kind* Find(std::string_view kind);
+
+  MemoryLimits limits_;
+  Bytes elsewhere_ = 0;      // live bytes that no request holds; may be < 0
+  std::vector<Kind> kinds_;  // in the order of the ladder
+  struct Room {
+    Instant at{};  // when it ended
+    Bytes bytes = 0;
+  };
+  std::vector<Room> rooms_;  // best of the last while first, then ever newer
+  std::vector<Pending> pending_;
+  ReclaimId last_reclaim_ = 0;
+  Bytes releasing_ = 0;
+};
+
+}  // namespace tidegate::internal
+
+#endif  // TIDEGATE_SCHEDULER_MEMORY_STATE_H_
