@@ -75,6 +75,12 @@ absl::StatusOr<PolicyFile> ParsePolicyFile(std::string_view text,
                                            const std::string& file);
 absl::StatusOr<PolicyFile> LoadPolicyFile(const std::string& path);
 
+// The same keys as a JSON object, tables as nested objects; null counts as not
+// said. For scenarios and programs. InvalidArgument: "FILE: key KEY: expected
+// …, got …".
+absl::StatusOr<PolicyFile> ParsePolicyJson(std::string_view json,
+                                           const std::string& file);
+
 }  // namespace tidegate
 
 #endif  // TIDEGATE_POLICY_FILE_H_

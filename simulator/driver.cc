@@ -1,0 +1,404 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Time and delivery: which moment is next, and what the scheduler hears of it.
+
+#include "simulator/driver.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "estimators/text.h"
+#include "simulator/event_log.h"
+#include "tidegate/status.h"
+
+namespace tidegate::internal {
+namespace {
+
+// So many events in a row that move nothing are a scheduler that spins. A
+// reclaim that lags for seconds under a wake every millisecond stays below it.
+constexpr std::int64_t kIdleEventsMax = 100'000;
+
+// A prompt that is computed more often than this is preempted for ever.
+constexpr Tokens kComputedTimesMax = 64;
+
+}  // namespace
+
+std::string_view OutcomeName(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kFinished:
+      return "finished";
+    case Outcome::kRejected:
+      return "rejected";
+    case Outcome::kCancelled:
+      return "cancelled";
+    case Outcome::kOpen:
+      break;
+  }
+  return "open";
+}
+
+Driver::Driver(DriverOptions options)
+    : options_(std::move(options)), world_(options_.world) {
+  for (std::size_t i = 0; i < options_.requests.size(); ++i) {
+    options_.requests[i].arrive.id = i + 1;
+  }
+  told_live_ = options_.scheduler.memory.base;
+}
+
+absl::Status Driver::Run() {
+  TG_CHECK(scheduler_ == nullptr);
+  TG_ASSIGN_OR_RETURN(scheduler_, Scheduler::Create(options_.scheduler));
+  const auto is_observe = [](const TimedInput& input) {
+    return std::holds_alternative<Observe>(input.input);
+  };
+  if (options_.observed && std::none_of(options_.inputs.begin(),
+                                        options_.inputs.end(), is_observe)) {
+    options_.observed(*scheduler_);
+  }
+  TG_RETURN_IF_ERROR(SettleReclaimables());
+  TG_RETURN_IF_ERROR(Loop());
+  return CheckEnd();
+}
+
+absl::Status Driver::Loop() {
+  while (true) {
+    const bool inputs_left = next_input_ < options_.inputs.size();
+    std::optional<Instant> next;
+    if (inputs_left) next = options_.inputs[next_input_].at;
+    if (!timers_.empty() && (!next || timers_.top().at < *next)) {
+      next = timers_.top().at;
+    }
+    if (wake_.has_value() && (!next || *wake_ < *next)) {
+      // Nobody is left to be woken for.
+      if (!inputs_left && ended_ == arrived_ && !next) break;
+      now_ = std::max(now_, *wake_);
+      TG_RETURN_IF_ERROR(Deliver(Wake{}));
+    } else if (!next) {
+      break;
+    } else if (inputs_left && options_.inputs[next_input_].at <= *next) {
+      now_ = std::max(now_, *next);
+      idle_events_ = 0;
+      TG_RETURN_IF_ERROR(Happen(options_.inputs[next_input_++].input));
+    } else {
+      now_ = std::max(now_, *next);
+      const Timer timer = timers_.top();
+      timers_.pop();
+      TG_RETURN_IF_ERROR(Happen(timer));
+    }
+    TG_RETURN_IF_ERROR(Settle());
+    TG_RETURN_IF_ERROR(CheckProgress());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Driver::Happen(const Input& input) {
+  if (const auto* arrive = std::get_if<ArriveInput>(&input)) {
+    DrivenRequest& request = options_.requests[arrive->request];
+    TG_CHECK(request.stage == Stage::kFuture);
+    ++arrived_;
+    request.stage = Stage::kWaiting;
+    request.arrived = now_;
+    const Prefix prefix = PrefixOf(request);
+    request.told_tokens = prefix.tokens;
+    request.told_bytes = prefix.bytes;
+    if (world_.cache() != nullptr) {
+      waiting_sessions_[request.session].insert(arrive->request);
+    }
+    Arrive event = request.arrive;
+    event.request.cached_tokens = prefix.tokens;
+    event.prefix_bytes = prefix.bytes;
+    return Deliver(event);
+  }
+  if (const auto* cancel = std::get_if<CancelInput>(&input)) {
+    const DrivenRequest& request = options_.requests[cancel->request];
+    // A client that leaves before it came or after its answer is not heard of.
+    if (request.stage == Stage::kFuture || request.stage == Stage::kEnded) {
+      return absl::OkStatus();
+    }
+    return Deliver(Cancel{.id = request.arrive.id});
+  }
+  if (const auto* base = std::get_if<BaseInput>(&input)) {
+    world_.SetBase(base->base);
+    return Settle();
+  }
+  if (const auto* ceiling = std::get_if<CeilingInput>(&input)) {
+    world_.SetCeiling(ceiling->ceiling);
+    return Deliver(CeilingChanged{.ceiling = ceiling->ceiling});
+  }
+  TG_RETURN_IF_ERROR(Deliver(std::get<Observe>(input)));
+  const auto rest =
+      options_.inputs.begin() + static_cast<std::ptrdiff_t>(next_input_);
+  const bool last =
+      std::none_of(rest, options_.inputs.end(), [](const TimedInput& later) {
+        return std::holds_alternative<Observe>(later.input);
+      });
+  if (last && options_.observed) options_.observed(*scheduler_);
+  return absl::OkStatus();
+}
+
+absl::Status Driver::Happen(const Timer& timer) {
+  switch (timer.due) {
+    case Due::kStepEnd:
+      return EndStep();
+    case Due::kDecodeTick:
+      return TickDecoders();
+    case Due::kDecodeEnd:
+      return EndDecode(timer.index, timer.run);
+    case Due::kReclaimEnd:
+      return EndReclaim(timer.index);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Driver::EndStep() {
+  TG_CHECK(running_.has_value());
+  const RunningStep running = *std::exchange(running_, std::nullopt);
+  for (const std::size_t index : running.requests) {
+    options_.requests[index].in_step = false;
+  }
+  if (!running.step.fits) {
+    return Deliver(
+        StepFailed{.step = running.id, .why = StepFailure::kOutOfMemory});
+  }
+  world_.End(running.step);
+  for (std::size_t i = 0; i < running.requests.size(); ++i) {
+    DrivenRequest& request = options_.requests[running.requests[i]];
+    const Tokens n = request.widths.back();
+    request.resident += running.step.growth[i];
+    request.done += n;
+    request.computed += n + std::exchange(request.lost, 0);
+    totals_.computed_tokens += n;
+    ++totals_.chunks;
+    const Tokens prompt = request.arrive.request.prompt_tokens;
+    if (request.done == prompt) request.prompt_done = now_;
+    if (request.computed > SatMul(kComputedTimesMax, prompt)) {
+      return Broken("request ", request.arrive.id, " of ", prompt,
+                    " prompt tokens was computed more than ", kComputedTimesMax,
+                    " times over");
+    }
+  }
+  idle_events_ = 0;
+  // What the pool keeps of the step is known before the reading that has it.
+  TG_RETURN_IF_ERROR(SettleReclaimables());
+  told_live_ = world_.Live();
+  return Deliver(StepDone{.step = running.id,
+                          .peak_bytes = running.step.peak,
+                          .live_bytes = told_live_,
+                          .took = running.took});
+}
+
+absl::Status Driver::TickDecoders() {
+  tick_due_ = false;
+  struct Progress {
+    std::size_t index;
+    std::int64_t run;
+    Tokens tokens;
+  };
+  std::vector<Progress> made;
+  for (const std::size_t index : decoding_) {
+    DrivenRequest& request = options_.requests[index];
+    const Tokens decoded =
+        std::min(world_.DecodedAfter(now_ - request.decode_start),
+                 request.output_tokens);
+    const Tokens tokens = decoded - request.decoded;
+    if (tokens <= 0) continue;
+    const Bytes bytes = world_.DecodeBytes(tokens);
+    request.decoded = decoded;
+    request.resident += bytes;
+    world_.AddResident(bytes);
+    made.push_back({index, request.runs, tokens});
+  }
+  world_.NotePeak();
+  TG_RETURN_IF_ERROR(Settle());
+  for (const Progress& progress : made) {
+    const DrivenRequest& request = options_.requests[progress.index];
+    // An answer to the reading may have preempted it.
+    if (request.stage != Stage::kDecoding || request.runs != progress.run) {
+      continue;
+    }
+    idle_events_ = 0;
+    TG_RETURN_IF_ERROR(Deliver(
+        DecodeProgress{.id = request.arrive.id, .tokens = progress.tokens}));
+  }
+  if (!decoding_.empty() && !std::exchange(tick_due_, true)) {
+    Schedule(now_ + kDecodeTick, Due::kDecodeTick);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Driver::EndDecode(std::size_t index, std::int64_t run) {
+  DrivenRequest& request = options_.requests[index];
+  const auto still = [&] {
+    return request.stage == Stage::kDecoding && request.runs == run;
+  };
+  if (!still()) return absl::OkStatus();
+  const Tokens tokens = request.output_tokens - request.decoded;
+  if (tokens > 0) {
+    const Bytes bytes = world_.DecodeBytes(tokens);
+    request.decoded += tokens;
+    request.resident += bytes;
+    world_.AddResident(bytes);
+    world_.NotePeak();
+    TG_RETURN_IF_ERROR(Settle());
+    if (!still()) return absl::OkStatus();
+    TG_RETURN_IF_ERROR(
+        Deliver(DecodeProgress{.id = request.arrive.id, .tokens = tokens}));
+    if (!still()) return absl::OkStatus();
+  }
+  request.stage = Stage::kEnding;
+  decoding_.erase(index);
+  Donate(request, request.arrive.request.prompt_tokens + request.decoded);
+  Release(request);
+  TG_RETURN_IF_ERROR(Settle());
+  if (request.stage != Stage::kEnding) return absl::OkStatus();
+  End(request, Outcome::kFinished);
+  totals_.finish_order.push_back(index);
+  return Deliver(Finished{.id = request.arrive.id});
+}
+
+absl::Status Driver::EndReclaim(std::size_t index) {
+  const Reclaim reclaim = reclaims_[index];
+  const Bytes freed = world_.Reclaim(reclaim.kind, reclaim.bytes);
+  // A reclaim that freed something moved something.
+  if (freed > 0) idle_events_ = 0;
+  told_live_ = world_.Live();
+  TG_RETURN_IF_ERROR(Deliver(MemoryReading{.live_bytes = {told_live_}}));
+  TG_RETURN_IF_ERROR(SettleReclaimables());
+  return Deliver(ReclaimDone{.reclaim = reclaim.reclaim, .freed_bytes = freed});
+}
+
+absl::Status Driver::Deliver(const Event& event) {
+  ++idle_events_;
+  wake_.reset();
+  if (options_.event_log) options_.event_log(EventLine(event, now_));
+  std::vector<Action> actions = std::exchange(actions_, {});
+  actions.clear();
+  const absl::Status status = scheduler_->Handle(event, now_, &actions);
+  if (!status.ok()) {
+    return Broken("the scheduler refused ", EventName(event), ": ",
+                  std::string(status.message()));
+  }
+  if (options_.event_log) {
+    for (const Action& action : actions) {
+      options_.event_log(ActionLine(action, now_));
+    }
+  }
+  // Prefixes are pinned before a step of the same answer makes room for itself.
+  for (const Action& action : actions) {
+    if (const auto* admit = std::get_if<Admit>(&action)) {
+      TG_RETURN_IF_ERROR(DoAdmit(*admit));
+    }
+  }
+  for (const Action& action : actions) {
+    if (std::holds_alternative<Admit>(action)) continue;
+    TG_RETURN_IF_ERROR(Do(action));
+  }
+  actions_ = std::move(actions);
+  return absl::OkStatus();
+}
+
+absl::Status Driver::Settle() {
+  // Each answer may change memory again; CheckProgress bounds how long.
+  while (true) {
+    TG_RETURN_IF_ERROR(CheckProgress());
+    CollectPrefixChanges();
+    // A prefix that costs more, or holds less, is told before the reading that
+    // shows free memory; one that costs less is told after it.
+    bool told = false;
+    TG_RETURN_IF_ERROR(SettlePrefix(/*all=*/false, &told));
+    if (told) continue;
+    if (world_.Live() != told_live_) {
+      told_live_ = world_.Live();
+      TG_RETURN_IF_ERROR(Deliver(MemoryReading{.live_bytes = {told_live_}}));
+      continue;
+    }
+    TG_RETURN_IF_ERROR(SettlePrefix(/*all=*/true, &told));
+    if (told) continue;
+    return SettleReclaimables();
+  }
+}
+
+absl::Status Driver::SettleReclaimables() {
+  for (const std::string& kind : world_.ReclaimableKinds()) {
+    const Bytes bytes = world_.ReclaimableBytes(kind);
+    const auto [told, first] = told_reclaimable_.emplace(kind, bytes);
+    if (!first && told->second == bytes) continue;
+    told->second = bytes;
+    TG_RETURN_IF_ERROR(Deliver(Reclaimable{.kind = kind, .bytes = bytes}));
+  }
+  return absl::OkStatus();
+}
+
+void Driver::CollectPrefixChanges() {
+  if (world_.cache() == nullptr) return;
+  for (const std::int64_t session : world_.cache()->TakeChanged()) {
+    const auto waiting = waiting_sessions_.find(session);
+    if (waiting == waiting_sessions_.end()) continue;
+    stale_prefixes_.insert(waiting->second.begin(), waiting->second.end());
+  }
+}
+
+absl::Status Driver::SettlePrefix(bool all, bool* told) {
+  for (auto it = stale_prefixes_.begin(); it != stale_prefixes_.end();) {
+    DrivenRequest& request = options_.requests[*it];
+    const Prefix prefix = PrefixOf(request);
+    if (request.stage != Stage::kWaiting ||
+        (prefix.tokens == request.told_tokens &&
+         prefix.bytes == request.told_bytes)) {
+      it = stale_prefixes_.erase(it);
+      continue;
+    }
+    if (!all && prefix.tokens >= request.told_tokens &&
+        prefix.bytes <= request.told_bytes) {
+      ++it;
+      continue;
+    }
+    stale_prefixes_.erase(it);
+    request.told_tokens = prefix.tokens;
+    request.told_bytes = prefix.bytes;
+    *told = true;
+    return Deliver(PrefixChanged{.id = request.arrive.id,
+                                 .cached_tokens = prefix.tokens,
+                                 .prefix_bytes = prefix.bytes});
+  }
+  return absl::OkStatus();
+}
+
+Driver::Prefix Driver::PrefixOf(const DrivenRequest& request) const {
+  const Tokens stated = request.arrive.request.cached_tokens;
+  if (!options_.world.cache.has_value()) return {stated, 0};
+  const PrefixCache* cache = world_.cache();
+  if (cache == nullptr) return {};
+  const Tokens tokens = cache->Hit(request.session, stated);
+  return {tokens, cache->UnpinnedBytes(request.session, tokens)};
+}
+
+absl::Status Driver::CheckProgress() const {
+  if (idle_events_ <= kIdleEventsMax) return absl::OkStatus();
+  return Broken("no progress: ", kIdleEventsMax,
+                " events passed without a step, a token or an end, and ",
+                arrived_ - ended_, " requests are open");
+}
+
+absl::Status Driver::CheckEnd() const {
+  if (ended_ != options_.requests.size()) {
+    for (const DrivenRequest& request : options_.requests) {
+      if (request.outcome != Outcome::kOpen) continue;
+      return Broken("no progress: nothing is scheduled and ",
+                    options_.requests.size() - ended_,
+                    " requests are open, the first of them request ",
+                    request.arrive.id);
+    }
+  }
+  const SchedulerStats stats = scheduler_->Stats();
+  if (stats.claimed_bytes == 0 && stats.resident_bytes == 0 &&
+      stats.waiting == 0) {
+    return absl::OkStatus();
+  }
+  return Broken("the ledger is not zero at the end: ", stats.claimed_bytes,
+                " bytes claimed, ", stats.resident_bytes, " resident, ",
+                stats.waiting, " requests waiting");
+}
+
+}  // namespace tidegate::internal

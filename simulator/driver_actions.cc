@@ -1,0 +1,304 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the scheduler asks for: checked, then done to the world.
+
+#include <algorithm>
+#include <utility>
+
+#include "estimators/text.h"
+#include "simulator/driver.h"
+#include "tidegate/status.h"
+
+namespace tidegate::internal {
+
+absl::Status Driver::Do(const Action& action) {
+  if (const auto* step = std::get_if<RunStep>(&action)) return DoRunStep(*step);
+  if (const auto* reject = std::get_if<Reject>(&action)) {
+    return DoReject(*reject);
+  }
+  if (const auto* reclaim = std::get_if<Reclaim>(&action)) {
+    return DoReclaim(*reclaim);
+  }
+  if (const auto* preempt = std::get_if<Preempt>(&action)) {
+    return DoPreempt(*preempt);
+  }
+  if (const auto* decode = std::get_if<StartDecode>(&action)) {
+    return DoStartDecode(*decode);
+  }
+  if (const auto* cancelled = std::get_if<Cancelled>(&action)) {
+    return DoCancelled(*cancelled);
+  }
+  if (const auto* wake = std::get_if<WakeAt>(&action)) {
+    wake_ = std::max(wake->when, now_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Driver::DoAdmit(const Admit& action) {
+  DrivenRequest* request = Find(action.id);
+  if (request == nullptr || request->stage != Stage::kWaiting) {
+    return Broken("request ", action.id, " was admitted and is not waiting");
+  }
+  const PlanRequest& asked = request->arrive.request;
+  request->stage = Stage::kPrefill;
+  ++request->runs;
+  Tokens cached = request->told_tokens;
+  Bytes prefix_bytes = 0;
+  if (PrefixCache* cache = world_.cache()) {
+    waiting_sessions_[request->session].erase(IndexOf(*request));
+    request->pinned = std::min(cached, cache->Hit(request->session, cached));
+    cache->Pin(request->session, request->pinned);
+    prefix_bytes = request->pinned / cache->block() * cache->block_bytes();
+    // Dropped since the scheduler was told of them: computed again beside the
+    // first chunk, in the memory that it charged for them.
+    request->lost = cached - request->pinned;
+    const Bytes again = request->lost / cache->block() * cache->block_bytes();
+    request->resident += again;
+    world_.AddResident(again);
+    totals_.computed_tokens += request->lost;
+    totals_.cache_hit_tokens += request->pinned;
+  }
+  if (options_.world.cache.has_value()) {
+    totals_.cache_recomputed_tokens += asked.cached_tokens - request->pinned;
+  }
+  // A prompt that is cached whole still takes a step of one token.
+  request->done = std::min(cached, asked.prompt_tokens - 1);
+  const Bytes whole = world_.AdmissionBytes(
+      SatAdd(asked.prompt_tokens, asked.max_output_tokens),
+      std::min(asked.prompt_tokens, options_.scheduler.chunk.max));
+  const Bytes own = std::max<Bytes>(whole - prefix_bytes, 0);
+  request->resident += own;
+  world_.AddResident(own);
+  return absl::OkStatus();
+}
+
+absl::Status Driver::CheckChunk(const RunStep& step,
+                                const StepChunk& chunk) const {
+  const DrivenRequest* request = Find(chunk.id);
+  if (request == nullptr || request->stage != Stage::kPrefill) {
+    return Broken("step ", step.step, " computes request ", chunk.id,
+                  ", which is not in prefill");
+  }
+  const Tokens prompt = request->arrive.request.prompt_tokens;
+  if (chunk.n < 1 || chunk.start != request->done ||
+      chunk.kv_len != chunk.start + chunk.n || chunk.kv_len > prompt) {
+    return Broken("step ", step.step, " computes tokens ", chunk.start, " to ",
+                  chunk.kv_len, " of request ", chunk.id, ", which has ",
+                  request->done, " of ", prompt, " done");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Driver::CheckStep(const RunStep& action) const {
+  if (running_.has_value()) {
+    return Broken("step ", action.step, " was submitted while step ",
+                  running_->id, " runs");
+  }
+  if (action.chunks.empty()) {
+    return Broken("step ", action.step, " has no chunks");
+  }
+  for (std::size_t i = 0; i < action.chunks.size(); ++i) {
+    TG_RETURN_IF_ERROR(CheckChunk(action, action.chunks[i]));
+    for (std::size_t j = 0; j < i; ++j) {
+      if (action.chunks[j].id != action.chunks[i].id) continue;
+      return Broken("step ", action.step, " computes request ",
+                    action.chunks[i].id, " twice");
+    }
+  }
+  const Bytes price =
+      SatAdd(action.price.transient_bytes, action.price.resident_bytes);
+  if (price > action.room_bytes) {
+    return Broken("step ", action.step, " has a price of ", price,
+                  " bytes and a room of ", action.room_bytes);
+  }
+  // The room is not taken on trust: no more than the last reading leaves, with
+  // what the pool would give back or use again.
+  const Bytes line =
+      world_.ceiling() - options_.scheduler.memory.headroom - told_live_;
+  const Bytes room =
+      SatAdd(std::max<Bytes>(line, 0), world_.ReclaimableBytes("pool"));
+  if (price > room) {
+    return Broken("step ", action.step, " has a price of ", price,
+                  " bytes and the device a room of ", room);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Driver::DoRunStep(const RunStep& action) {
+  TG_RETURN_IF_ERROR(CheckStep(action));
+  RunningStep running{.id = action.step};
+  std::vector<Chunk> chunks;
+  Tokens tokens = 0;
+  Tokens lost = 0;
+  for (const StepChunk& chunk : action.chunks) {
+    DrivenRequest& request = *Find(chunk.id);
+    request.in_step = true;
+    running.requests.push_back(IndexOf(request));
+    chunks.push_back({.n = chunk.n,
+                      .kv_len = chunk.kv_len,
+                      .mask = request.arrive.request.mask});
+    tokens += chunk.n;
+    lost += request.lost;
+  }
+  running.step = world_.Start(chunks);
+  if (running.step.fits) {
+    running.took = running.step.took + world_.PrefillTime(lost);
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+      DrivenRequest& request = options_.requests[running.requests[i]];
+      if (!request.first_chunk.has_value()) request.first_chunk = now_;
+      request.widths.push_back(chunks[i].n);
+    }
+    if (options_.want_series) {
+      totals_.series.push_back(
+          {now_, world_.DeviceBytes(), running.step.device_peak, tokens});
+    }
+  } else {
+    // The failure shows when the step was launched, not when it would end.
+    running.took = running.step.took - world_.PrefillTime(tokens);
+    ++totals_.out_of_memory;
+  }
+  Schedule(now_ + running.took, Due::kStepEnd);
+  running_ = std::move(running);
+  return absl::OkStatus();
+}
+
+absl::Status Driver::DoReject(const Reject& action) {
+  DrivenRequest* request = Find(action.id);
+  if (request == nullptr || request->stage == Stage::kFuture ||
+      request->stage == Stage::kEnded || request->in_step) {
+    return Broken("request ", action.id,
+                  " was rejected and is not there or runs");
+  }
+  Release(*request);
+  request->refusal = action.code;
+  End(*request, Outcome::kRejected);
+  return absl::OkStatus();
+}
+
+absl::Status Driver::DoReclaim(const Reclaim& action) {
+  ++totals_.reclaims;
+  reclaims_.push_back(action);
+  Schedule(now_ + world_.ReclaimLag(action.kind), Due::kReclaimEnd,
+           reclaims_.size() - 1);
+  return absl::OkStatus();
+}
+
+absl::Status Driver::DoPreempt(const Preempt& action) {
+  DrivenRequest* request = Find(action.id);
+  if (request == nullptr || request->in_step ||
+      (request->stage != Stage::kPrefill &&
+       request->stage != Stage::kDecoding &&
+       request->stage != Stage::kEnding)) {
+    return Broken("request ", action.id,
+                  " was preempted and is not admitted or runs");
+  }
+  Release(*request);
+  request->stage = Stage::kWaiting;
+  request->done = 0;
+  request->decoded = 0;
+  request->prompt_done.reset();
+  if (world_.cache() != nullptr) {
+    waiting_sessions_[request->session].insert(IndexOf(*request));
+  }
+  // The scheduler believes in no prefix any more, so any prefix is news.
+  request->told_tokens = -1;
+  stale_prefixes_.insert(IndexOf(*request));
+  return absl::OkStatus();
+}
+
+absl::Status Driver::DoStartDecode(const StartDecode& action) {
+  DrivenRequest* request = Find(action.id);
+  if (request == nullptr || request->stage != Stage::kPrefill ||
+      request->in_step ||
+      request->done != request->arrive.request.prompt_tokens) {
+    return Broken("request ", action.id,
+                  " was sent to decoding and its prompt is not computed");
+  }
+  request->stage = Stage::kDecoding;
+  request->decode_start = now_;
+  request->decoded = 0;
+  Donate(*request, request->arrive.request.prompt_tokens);
+  decoding_.insert(IndexOf(*request));
+  Schedule(now_ + world_.DecodeTime(request->output_tokens), Due::kDecodeEnd,
+           IndexOf(*request), request->runs);
+  if (!std::exchange(tick_due_, true)) {
+    Schedule(now_ + kDecodeTick, Due::kDecodeTick);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Driver::DoCancelled(const Cancelled& action) {
+  DrivenRequest* request = Find(action.id);
+  if (request == nullptr || request->stage == Stage::kFuture ||
+      request->stage == Stage::kEnded || request->in_step) {
+    return Broken("request ", action.id,
+                  " was cancelled and is not there or runs");
+  }
+  Release(*request);
+  End(*request, Outcome::kCancelled);
+  return absl::OkStatus();
+}
+
+void Driver::Donate(DrivenRequest& request, Tokens tokens) {
+  PrefixCache* cache = world_.cache();
+  if (cache == nullptr) return;
+  cache->Extend(request.session, tokens);
+  const Tokens pinned =
+      std::max(request.pinned, cache->Hit(request.session, tokens));
+  const Bytes moved =
+      (pinned - request.pinned) / cache->block() * cache->block_bytes();
+  cache->Pin(request.session, pinned);
+  cache->Unpin(request.session, request.pinned);
+  request.pinned = pinned;
+  // Sliding windows and states stay with the request: the cache holds what a
+  // token costs past every window.
+  const Bytes freed = std::min(moved, request.resident);
+  request.resident -= freed;
+  world_.AddResident(-freed);
+}
+
+void Driver::Release(DrivenRequest& request) {
+  if (PrefixCache* cache = world_.cache()) {
+    cache->Unpin(request.session, request.pinned);
+    if (request.stage == Stage::kWaiting) {
+      waiting_sessions_[request.session].erase(IndexOf(request));
+    }
+  }
+  request.pinned = 0;
+  request.lost = 0;
+  world_.AddResident(-std::exchange(request.resident, 0));
+  decoding_.erase(IndexOf(request));
+}
+
+void Driver::End(DrivenRequest& request, Outcome outcome) {
+  TG_CHECK(request.outcome == Outcome::kOpen);
+  request.outcome = outcome;
+  request.stage = Stage::kEnded;
+  request.ended = now_;
+  ++ended_;
+  idle_events_ = 0;
+  if (!options_.progress) return;
+  // A thousand calls are a smooth bar, however many requests there are.
+  const auto total = static_cast<std::int64_t>(options_.requests.size());
+  const std::int64_t share = static_cast<std::int64_t>(ended_) * 1000 / total;
+  if (share <= progress_told_) return;
+  progress_told_ = share;
+  options_.progress(static_cast<double>(ended_) / static_cast<double>(total));
+}
+
+DrivenRequest* Driver::Find(RequestId id) {
+  return const_cast<DrivenRequest*>(std::as_const(*this).Find(id));
+}
+
+const DrivenRequest* Driver::Find(RequestId id) const {
+  if (id < 1 || id > options_.requests.size()) return nullptr;
+  return &options_.requests[id - 1];
+}
+
+void Driver::Schedule(Instant at, Due due, std::size_t index,
+                      std::int64_t run) {
+  timers_.push({at, timers_made_++, due, index, run});
+}
+
+}  // namespace tidegate::internal

@@ -1,0 +1,165 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "estimators/text.h"
+#include "simulator/driver.h"
+#include "tidegate/simulator.h"
+#include "tidegate/status.h"
+
+namespace tidegate {
+namespace {
+
+using internal::DrivenRequest;
+using internal::Driver;
+using internal::DriverOptions;
+using internal::InvalidArgument;
+using internal::Outcome;
+
+double Seconds(Duration duration) {
+  return static_cast<double>(duration.count()) * 1e-9;
+}
+
+// Nearest rank: the smallest value that `percent` of the values do not exceed.
+double Percentile(const std::vector<Duration>& ascending,
+                  std::int64_t percent) {
+  if (ascending.empty()) return 0;
+  const auto count = static_cast<std::int64_t>(ascending.size());
+  const std::int64_t rank = CeilDiv(count * percent, 100);
+  return Seconds(ascending[static_cast<std::size_t>(rank - 1)]);
+}
+
+absl::Status ValidateRow(const TraceRow& row, std::size_t index,
+                         const Trace& trace) {
+  const bool sorted =
+      index == 0 || trace.rows[index - 1].arrival <= row.arrival;
+  const bool good = sorted && row.arrival >= Instant{} &&
+                    row.prompt_tokens >= 1 && row.prompt_tokens <= kTokensMax &&
+                    row.cached_tokens >= 0 &&
+                    row.cached_tokens < row.prompt_tokens &&
+                    row.output_tokens >= 0 && row.output_tokens <= kTokensMax;
+  if (good) return absl::OkStatus();
+  return InvalidArgument("trace.rows[", index,
+                         "]: expected arrivals in order and 0 <= cached_tokens "
+                         "< prompt_tokens");
+}
+
+absl::Status Validate(const Trace& trace, const SimulatorOptions& options) {
+  if (options.scheduler.estimator == nullptr) {
+    return InvalidArgument("scheduler.estimator: expected an estimator");
+  }
+  if (options.cache.block < 1) {
+    return InvalidArgument("cache.block: expected at least 1 token, got ",
+                           options.cache.block);
+  }
+  if (options.cache.capacity.value_or(0) < 0) {
+    return InvalidArgument("cache.capacity: expected at least 0 bytes, got ",
+                           *options.cache.capacity);
+  }
+  if (options.max_output_tokens.value_or(0) < 0) {
+    return InvalidArgument("max_output_tokens: expected at least 0, got ",
+                           *options.max_output_tokens);
+  }
+  for (std::size_t i = 0; i < trace.rows.size(); ++i) {
+    TG_RETURN_IF_ERROR(ValidateRow(trace.rows[i], i, trace));
+  }
+  return internal::ValidateWorld(options.world);
+}
+
+DriverOptions MakeDriverOptions(const Trace& trace,
+                                const SimulatorOptions& options) {
+  DriverOptions driver;
+  driver.scheduler = options.scheduler;
+  driver.world.options = options.world;
+  if (driver.world.options.truth == nullptr) {
+    driver.world.options.truth = options.scheduler.estimator;
+  }
+  const MemoryLimits& memory = options.scheduler.memory;
+  driver.world.ceiling = memory.ceiling;
+  driver.world.base = memory.base;
+  driver.world.max_allocation = memory.max_allocation;
+  driver.world.cache = options.cache;
+  driver.progress = options.progress;
+  driver.event_log = options.event_log;
+  driver.want_series = options.want_series;
+  driver.requests.reserve(trace.rows.size());
+  driver.inputs.reserve(trace.rows.size());
+  for (const TraceRow& row : trace.rows) {
+    DrivenRequest request;
+    request.arrive.request = {.prompt_tokens = row.prompt_tokens,
+                              .cached_tokens = row.cached_tokens};
+    // A client's budget cuts what it is answered.
+    request.output_tokens =
+        std::min(row.output_tokens,
+                 options.max_output_tokens.value_or(row.output_tokens));
+    request.arrive.request.max_output_tokens =
+        options.max_output_tokens.value_or(row.output_tokens);
+    request.session = row.session;
+    driver.inputs.push_back(
+        {row.arrival, internal::ArriveInput{driver.requests.size()}});
+    driver.requests.push_back(std::move(request));
+  }
+  return driver;
+}
+
+}  // namespace
+
+absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
+                                          const SimulatorOptions& options) {
+  TG_RETURN_IF_ERROR(Validate(trace, options));
+  Driver driver(MakeDriverOptions(trace, options));
+  TG_RETURN_IF_ERROR(driver.Run());
+
+  const internal::DriverTotals& totals = driver.totals();
+  SimulationResult result;
+  result.requests = static_cast<std::int64_t>(trace.rows.size());
+  result.out_of_memory = totals.out_of_memory;
+  result.chunks = totals.chunks;
+  result.computed_tokens = totals.computed_tokens;
+  result.cache_hit_tokens = totals.cache_hit_tokens;
+  result.cache_recomputed_tokens = totals.cache_recomputed_tokens;
+  if (const internal::PrefixCache* cache = driver.world().cache()) {
+    result.cache_evicted_blocks = cache->evicted_blocks();
+  }
+  result.peak_bytes = driver.world().peak();
+  result.ceiling_bytes = options.scheduler.memory.ceiling;
+  result.series = totals.series;
+
+  std::vector<Duration> first_tokens;
+  Instant last{};
+  for (const DrivenRequest& request : driver.requests()) {
+    last = std::max(last, request.ended);
+    switch (request.outcome) {
+      case Outcome::kFinished:
+        ++result.finished;
+        first_tokens.push_back(*request.prompt_done - request.arrived);
+        break;
+      case Outcome::kRejected:
+        ++result.rejected;
+        ++result.refusals[std::string(RefusalCodeName(request.refusal))];
+        break;
+      case Outcome::kCancelled:
+        ++result.cancelled;
+        break;
+      case Outcome::kOpen:
+        TG_CHECK(false);  // Run() fails when a request is open at its end.
+    }
+  }
+  std::sort(first_tokens.begin(), first_tokens.end());
+  result.ttft_p50_s = Percentile(first_tokens, 50);
+  result.ttft_p99_s = Percentile(first_tokens, 99);
+  if (!trace.rows.empty()) {
+    result.span_s = Seconds(last - trace.rows.front().arrival);
+  }
+  if (result.span_s > 0) {
+    result.tokens_per_s =
+        static_cast<double>(result.computed_tokens) / result.span_s;
+  }
+  return result;
+}
+
+}  // namespace tidegate
