@@ -119,6 +119,8 @@ class Core final : public Scheduler {
   RequestTable table_;
   Ledger ledger_;
   MemoryState memory_;
+  // Whether the engine reads memory at all; the ledger alone decides otherwise.
+  bool has_readings_ = false;
   GrowthMeter growth_;
   std::optional<RunningStep> running_;
 

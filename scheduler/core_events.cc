@@ -54,6 +54,7 @@ absl::Status Core::Handle(const Event& event, Instant now,
       std::visit([this](const auto& e) { return On(e); }, event);
   if (status.ok()) {
     memory_.NoteRoom(now);
+    if (ledger_.empty() && memory_.unconfirmed() == 0) memory_.NoteIdle();
     Decide();
     TG_DCHECK(ledger_.Conserved());
     TG_CHECK(!table_.empty() || (ledger_.empty() && ledger_.claimed() == 0 &&
@@ -146,6 +147,7 @@ absl::Status Core::On(const StepDone& event) {
   MeasureTransient(step, event);
   if (event.live_bytes.has_value()) {
     MeasureGrowth(step, *event.live_bytes);
+    has_readings_ = true;
     memory_.Read(*event.live_bytes, ledger_.resident());
   }
   if (request.cancel_pending) {
@@ -269,6 +271,7 @@ absl::Status Core::On(const MemoryReading& event) {
   for (const Bytes live : event.live_bytes) {
     TG_RETURN_IF_ERROR(RequireBytes("live_bytes", live));
   }
+  has_readings_ = true;
   memory_.Read(
       *std::max_element(event.live_bytes.begin(), event.live_bytes.end()),
       ledger_.resident());
@@ -371,7 +374,10 @@ void Core::RaiseClaims() {
 }
 
 void Core::End(Request& request) {
-  if (request.state != RequestState::kWaiting) ledger_.Release(request.id);
+  if (request.state != RequestState::kWaiting) {
+    const Bytes held = ledger_.Release(request.id);
+    if (has_readings_) memory_.Free(held, now_);
+  }
   table_.Remove(request);
 }
 
