@@ -126,9 +126,8 @@ class Core final : public Scheduler {
 
   Instant now_{};
   StepId last_step_ = 0;
-  Tokens served_ = 0;                 // prompt tokens computed, of all requests
-  std::optional<Instant> wake_;       // wanted by this decision
-  std::optional<Instant> wake_sent_;  // asked for and not passed yet
+  Tokens served_ = 0;            // prompt tokens computed, of all requests
+  std::optional<Instant> wake_;  // wanted by this decision
   SchedulerStats stats_;
   std::vector<Action>* actions_ = nullptr;  // of the current Handle()
 };

@@ -48,7 +48,8 @@ SchedulerStats Core::Stats() const {
 }
 
 void Core::Decide() {
-  wake_ = memory_.Expire(now_);
+  wake_.reset();
+  memory_.Expire(now_);
   calibrator_.Expire(now_);
   std::vector<RequestId> skipped;
   bool admitted_only = false;
@@ -65,15 +66,14 @@ void Core::Decide() {
     // Admitting others would take what this one waits for.
     if (!policies_.order->MayPass(view, Context())) admitted_only = true;
   }
+  if (const std::optional<Instant> due = memory_.NextExpiry()) {
+    WakeNoLaterThan(*due);
+  }
   // An idle device always has something to do or something to wait for.
   TG_CHECK(running_.has_value() || table_.empty() || table_.decoding() > 0 ||
            memory_.reclaiming() || memory_.releasing() > 0 ||
            wake_.has_value());
-  if (wake_sent_.has_value() && *wake_sent_ <= now_) wake_sent_.reset();
-  if (wake_.has_value() && (!wake_sent_ || *wake_ < *wake_sent_)) {
-    wake_sent_ = wake_;
-    actions_->push_back(WakeAt{*wake_});
-  }
+  if (wake_.has_value()) actions_->push_back(WakeAt{*wake_});
 }
 
 const RequestView* Core::Pick(const std::vector<RequestId>& skipped,

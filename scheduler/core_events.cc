@@ -272,6 +272,7 @@ absl::Status Core::On(const MemoryReading& event) {
     TG_RETURN_IF_ERROR(RequireBytes("live_bytes", live));
   }
   has_readings_ = true;
+  memory_.ExpectReadings();
   memory_.Read(
       *std::max_element(event.live_bytes.begin(), event.live_bytes.end()),
       ledger_.resident());

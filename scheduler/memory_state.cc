@@ -121,23 +121,28 @@ bool MemoryState::Done(const ReclaimDone& done) {
   return true;
 }
 
-std::optional<Instant> MemoryState::Expire(Instant now) {
-  std::optional<Instant> next;
-  if (unconfirmed_ > 0) {
-    if (freed_at_ + kConfirmation <= now) {
-      unconfirmed_ = 0;
+// When freed bytes are believed without a reading.
+Instant MemoryState::Believed() const {
+  return freed_at_ + (expects_readings_ ? kShortagePatience : kConfirmation);
+}
+
+void MemoryState::Expire(Instant now) {
+  if (Believed() <= now) unconfirmed_ = 0;
+  for (std::size_t i = 0; i < pending_.size();) {
+    if (pending_[i].asked + kShortagePatience <= now) {
+      Done({.reclaim = pending_[i].id, .freed_bytes = 0});
     } else {
-      next = freed_at_ + kConfirmation;
+      ++i;
     }
   }
-  for (std::size_t i = 0; i < pending_.size();) {
-    const Instant until = pending_[i].asked + kShortagePatience;
-    if (until <= now) {
-      Done({.reclaim = pending_[i].id, .freed_bytes = 0});
-      continue;
-    }
+}
+
+std::optional<Instant> MemoryState::NextExpiry() const {
+  std::optional<Instant> next;
+  if (unconfirmed_ > 0) next = Believed();
+  for (const Pending& pending : pending_) {
+    const Instant until = pending.asked + kShortagePatience;
     if (!next.has_value() || until < *next) next = until;
-    ++i;
   }
   return next;
 }

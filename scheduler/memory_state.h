@@ -11,7 +11,8 @@
 // Memory that a request held is not free because the ledger says so: engines
 // return it late (a public case: 5.5 GiB, a quarter of a second), and other
 // requests may share it. So what was released counts as live until the next
-// reading, or for a second where none comes.
+// reading. Where none comes, it is believed after a second; of an engine that
+// sends readings of their own, only after the longest patience.
 //
 // Of that, kinds named by the engine can be reclaimed. A kind is believed until
 // a reclaim of it frees nothing; then it counts for nothing until the engine
@@ -48,6 +49,8 @@ class MemoryState {
   // Live bytes, while requests hold `resident`.
   Bytes Live(Bytes resident) const;
   void Read(Bytes live, Bytes resident);
+  // The engine sends readings besides those that end a step.
+  void ExpectReadings() { expects_readings_ = true; }
 
   // A request that held so much ended or was preempted.
   void Free(Bytes bytes, Instant now);
@@ -83,9 +86,10 @@ class MemoryState {
   // Notes a reclaim as asked for.
   Reclaim Ask(std::string_view kind, Bytes bytes, Instant now);
   // Forgets reclaims that were never answered, as if they had freed nothing,
-  // and believes releases that no reading contradicted; then when the next of
-  // these is due.
-  std::optional<Instant> Expire(Instant now);
+  // and believes releases that no reading contradicted.
+  void Expire(Instant now);
+  // When the next of these is due.
+  std::optional<Instant> NextExpiry() const;
   // False when no such reclaim is under way.
   bool Done(const ReclaimDone& done);
 
@@ -109,6 +113,7 @@ class MemoryState {
     Bytes bytes = 0;
     Instant asked{};
   };
+  Instant Believed() const;
   Kind* Find(std::string_view kind);
 
   MemoryLimits limits_;
@@ -124,6 +129,7 @@ class MemoryState {
   Bytes releasing_ = 0;
   Bytes unconfirmed_ = 0;
   Instant freed_at_{};
+  bool expects_readings_ = false;
   Bytes room_when_idle_ = 0;
 };
 

@@ -274,6 +274,7 @@ absl::Status Driver::Deliver(const Event& event) {
   ++idle_events_;
   wake_.reset();
   if (options_.event_log) options_.event_log(EventLine(event, now_));
+  if (std::holds_alternative<Finished>(event)) released_ = true;
   std::vector<Action> actions = std::exchange(actions_, {});
   actions.clear();
   const absl::Status status = scheduler_->Handle(event, now_, &actions);
@@ -310,7 +311,9 @@ absl::Status Driver::Settle() {
     bool told = false;
     TG_RETURN_IF_ERROR(SettlePrefix(/*all=*/false, &told));
     if (told) continue;
-    if (world_.Live() != told_live_) {
+    // After a release also where nothing changed: another request shares it.
+    if (world_.Live() != told_live_ || released_) {
+      released_ = false;
       told_live_ = world_.Live();
       TG_RETURN_IF_ERROR(Deliver(MemoryReading{.live_bytes = {told_live_}}));
       continue;

@@ -237,6 +237,7 @@ class Driver {
   std::vector<Reclaim> reclaims_;
 
   Bytes told_live_ = 0;
+  bool released_ = false;  // something since that reading
   std::map<std::string, Bytes> told_reclaimable_;
   std::set<std::size_t> stale_prefixes_;  // waiting, to be told
   absl::flat_hash_map<std::int64_t, std::set<std::size_t>> waiting_sessions_;

@@ -165,6 +165,7 @@ absl::Status Driver::DoRunStep(const RunStep& action) {
 }
 
 absl::Status Driver::DoReject(const Reject& action) {
+  released_ = true;
   DrivenRequest* request = Find(action.id);
   if (request == nullptr || request->stage == Stage::kFuture ||
       request->stage == Stage::kEnded || request->in_step) {
@@ -186,6 +187,7 @@ absl::Status Driver::DoReclaim(const Reclaim& action) {
 }
 
 absl::Status Driver::DoPreempt(const Preempt& action) {
+  released_ = true;
   DrivenRequest* request = Find(action.id);
   if (request == nullptr || request->in_step ||
       (request->stage != Stage::kPrefill &&
@@ -230,6 +232,7 @@ absl::Status Driver::DoStartDecode(const StartDecode& action) {
 }
 
 absl::Status Driver::DoCancelled(const Cancelled& action) {
+  released_ = true;
   DrivenRequest* request = Find(action.id);
   if (request == nullptr || request->stage == Stage::kFuture ||
       request->stage == Stage::kEnded || request->in_step) {

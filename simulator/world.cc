@@ -20,7 +20,6 @@ constexpr Tokens kSlopeSpan = Tokens{1} << 16;
 
 // Resident bytes of one more token, once every window is full.
 Bytes SlopeOf(const Estimator& truth) {
-  if (truth.KvPreallocated()) return 0;
   const Bytes far = truth.SequenceBytes(kFar, 1);
   return (truth.SequenceBytes(kFar + kSlopeSpan, 1) - far) / kSlopeSpan;
 }
@@ -70,12 +69,16 @@ absl::Status ValidateWorld(const WorldOptions& options) {
 World::World(WorldSetup setup) : setup_(std::move(setup)) {
   TG_CHECK(setup_.options.truth != nullptr);
   const Estimator& truth = *setup_.options.truth;
-  token_bytes_ =
+  const Bytes slope =
       SatAdd(setup_.options.kv_bytes_per_token.value_or(SlopeOf(truth)),
              setup_.options.resident_extra_per_token);
+  // An engine that allocates the whole sequence at its start decodes into that.
+  token_bytes_ =
+      !setup_.options.kv_bytes_per_token.has_value() && truth.KvPreallocated()
+          ? setup_.options.resident_extra_per_token
+          : slope;
   if (setup_.cache.has_value() && setup_.cache->capacity != 0) {
-    cache_.emplace(setup_.cache->block,
-                   SatMul(setup_.cache->block, token_bytes_),
+    cache_.emplace(setup_.cache->block, SatMul(setup_.cache->block, slope),
                    setup_.cache->capacity);
   }
   NotePeak();

@@ -67,7 +67,9 @@ struct DecodeProgress {
   Tokens tokens = 0;  // newly generated
 };
 
-// Decoding ended; the request's bytes are free.
+// Decoding ended; the request's bytes are free. An engine that sends
+// MemoryReading sends one after this, and after every Preempt, Reject and
+// Cancelled that freed memory: until then the bytes count as live.
 struct Finished {
   RequestId id = 0;
 };
