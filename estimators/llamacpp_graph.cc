@@ -264,10 +264,17 @@ class GraphBuilder {
   }
 
   // The matrix does not grow with n; its bytes are the law's constant. Here it
-  // only keeps its neighbours' holes apart, for which a byte will do.
+  // only keeps its neighbours' holes apart, for which a byte will do. It is the
+  // cache's: layers of other head dims may share the cache without using it.
   void RotationInput(const Layer& layer, std::array<int, 2>* rotation) {
-    if (!Rotated(shape_.mixers[layer.mixer])) return;
-    (*rotation)[Slides(layer) ? 1 : 0] = Input({.fixed = 1}, LlamaTerm::kIds);
+    const bool slides = Slides(layer);
+    const bool used =
+        std::any_of(layers_.begin(), layers_.end(), [&](const Layer& other) {
+          const Mixer& mixer = shape_.mixers[other.mixer];
+          return Attends(mixer) && Slides(other) == slides && Rotated(mixer);
+        });
+    if (!used) return;
+    (*rotation)[slides ? 1 : 0] = Input({.fixed = 1}, LlamaTerm::kIds);
   }
 
   static bool Attends(const Mixer& mixer) {
