@@ -20,6 +20,8 @@ MlxLaw::MlxLaw(const ModelShape& shape, const ResolvedEngine& engine)
     : compute_bytes_(SizeOf(shape.compute)),
       latent_scores_(engine.IntegerOption("latent_scores", 1)),
       cuda_(engine.spec.device.starts_with("cuda")),
+      cpu_(engine.spec.device == "cpu"),
+      queued_bytes_(cpu_ ? MlxCpuQueuedBytes(shape) : 0),
       parts_(shape, engine.IntegerOption("head_fused_rows", 0)) {}
 
 absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
@@ -27,7 +29,11 @@ absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
                                       const ResolvedEngine& engine) {
   MlxLaw law(shape, engine);
   const std::int64_t s = law.compute_bytes_;
-  const bool concat = engine.Option("kv_cache") == "concat";
+  // mlx-lm's cache grows by concatenation. Other devices free the old copy
+  // before the scores are made; the CPU's queue still holds it.
+  const std::string_view cache = engine.Option("kv_cache");
+  const bool concat =
+      cache == "concat" || (law.queued_bytes_ > 0 && cache == "grow");
   for (std::size_t i = 0; i < shape.mixers.size(); ++i) {
     const Mixer& mixer = shape.mixers[i];
     if (mixer.q_heads == 0 || shape.MixerCount(static_cast<int>(i)) == 0) {
@@ -47,7 +53,7 @@ absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
     kind.window = mixer.kind == MixerKind::kSliding ? mixer.window : 0;
     kind.query_bytes = SatMul(mixer.q_heads, mixer.head_dim, s);
     kind.output_bytes = SatMul(mixer.q_heads, mixer.head_dim_v, s);
-    if (shape.hidden > 0) {
+    if (shape.hidden > 0 && law.queued_bytes_ == 0) {
       // Residual and normed input, and the projections beside q.
       const std::int64_t gate = mixer.output_gate ? mixer.q_heads : 0;
       const std::int64_t rows_kv =
@@ -122,7 +128,7 @@ std::string MlxLaw::RouteName(const StepQuery& step) const {
   for (const Kind& kind : kinds_) {
     for (const Chunk& chunk : step.chunks) {
       TotalsSink sink;
-      EmitAttention(kind, chunk, 1, sink);
+      EmitAttention(kind, chunk, 1, 0, sink);
       const Bytes bytes = sink.Totals(0).transient_bytes;
       if (bytes <= largest) continue;
       largest = bytes;

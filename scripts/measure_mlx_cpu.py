@@ -22,6 +22,7 @@ from run to run: each chunk is run --repeat times and the largest peak is writte
 import argparse
 import csv
 import importlib
+import importlib.metadata
 import json
 import os
 
@@ -56,7 +57,8 @@ MODELS = {
                          "embedding_multiplier": 1.0, "attention_multiplier": 0.125, "logits_scaling": 1.0, "residual_multiplier": 1.0,
                          "attention_bias": False, "mlp_bias": False, "position_embedding_type": "nope"},
 }
-CHUNKS = [(256, 256), (1024, 1024), (1, 2048), (64, 4096), (256, 2304), (1000, 3001), (1024, 5120), (512, 8192)]
+# (n, L) and whether fp32 is measured too.
+CHUNKS = [(256, 256, False), (1024, 1024, False), (1, 1500, False), (64, 2048, False), (256, 2304, True), (1000, 3001, True), (512, 4096, False)]
 
 
 def Peak(before, run):
@@ -118,9 +120,8 @@ def RunChunk(model, n, length):
   from mlx_lm.models.cache import make_prompt_cache
   cache = make_prompt_cache(model)
   done = length - n
-  # The prefix in chunks of n too, so that sliding caches hold what such a prompt leaves.
   while done > 0:
-    step = min(max(n, 128), done)
+    step = min(max(n, 512), done)
     model(mx.zeros((1, step), dtype=mx.int32), cache=cache)
     mx.eval(State(cache))
     done -= step
@@ -144,7 +145,9 @@ def MeasureModels(out, only, repeat):
       file.write("\n")
     for dtype_name, dtype in (("bf16", mx.bfloat16), ("fp32", mx.float32)):
       model = MakeModel(config, dtype)
-      for n, length in CHUNKS:
+      for n, length, both in CHUNKS:
+        if dtype_name == "fp32" and not both:
+          continue
         runs = [RunChunk(model, n, length) for _ in range(repeat)]
         peak = max(peak for peak, _ in runs)
         kept = runs[0][1]
@@ -175,5 +178,4 @@ def Main():
 
 
 if __name__ == "__main__":
-  import importlib.metadata
   Main()
