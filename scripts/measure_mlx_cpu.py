@@ -79,7 +79,7 @@ def MeasureAttention(out):
       # Every type with every width and every length, not their whole product.
       name = list(dtypes)[(index + lengths) % 3]
       dtype = dtypes[name]
-      for mask in ("none", "causal", "bool", "float"):
+      for mask, with_sinks in (("none", 0), ("causal", 0), ("bool", 0), ("float", 0), ("none", 1), ("causal", 1)):
         q = mx.random.normal((1, heads, n, dim)).astype(dtype)
         k = mx.random.normal((1, kv_heads, length, dim)).astype(dtype)
         v = mx.random.normal((1, kv_heads, length, dim_v)).astype(dtype)
@@ -88,19 +88,20 @@ def MeasureAttention(out):
           given = mx.random.uniform(shape=(n, length)) > 0.1
         elif mask == "float":
           given = mx.random.normal((n, length)).astype(dtype)
-        mx.eval(q, k, v, *([given] if isinstance(given, mx.array) else []))
+        sinks = mx.random.normal((heads,)).astype(dtype) if with_sinks else None
+        mx.eval(q, k, v, *[array for array in (given, sinks) if isinstance(array, mx.array)])
 
         def Run(_):
-          y = mx.fast.scaled_dot_product_attention(q, k, v, scale=dim**-0.5, mask=given)
+          y = mx.fast.scaled_dot_product_attention(q, k, v, scale=dim**-0.5, mask=given, sinks=sinks)
           mx.eval(y)
           return y
 
         peak, _, y = Peak(None, Run)
-        rows.append([name, heads, kv_heads, dim, dim_v, n, length, mask, peak])
-        del q, k, v, y, given
+        rows.append([name, heads, kv_heads, dim, dim_v, n, length, mask, with_sinks, peak])
+        del q, k, v, y, given, sinks
   with open(os.path.join(out, "mlx_cpu_attention.csv"), "w", newline="") as file:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow("dtype,q_heads,kv_heads,head_dim,head_dim_v,n,L,mask,transient_bytes".split(","))
+    writer.writerow("dtype,q_heads,kv_heads,head_dim,head_dim_v,n,L,mask,sinks,transient_bytes".split(","))
     writer.writerows(rows)
 
 
