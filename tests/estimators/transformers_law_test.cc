@@ -288,6 +288,22 @@ TEST(TransformersLawTest, ScoresBeyondEveryDeviceSaturate) {
   EXPECT_EQ(total, ExplainOf(law, kTokensMax, kTokensMax));
 }
 
+TEST(TransformersLawTest, LogitsOfEveryTokenAreATermOfTheirOwn) {
+  const ModelShape shape = ShapeOf("gemma3_12b");
+  const TransformersLaw law(shape, OptionsOf("sdpa", "dynamic"));
+  const Chunk chunk{.n = 8192, .kv_len = 8192};
+  const StepQuery step{.chunks = {&chunk, 1}, .logits_rows = 8192};
+  TermsSink sink;
+  law.Emit(step, sink);
+  const Price price = sink.Take(law.Resident(step));
+  EXPECT_EQ(price.binding_part, "head");
+  EXPECT_EQ(TermOf(price, "head", "logits"), Bytes{2} * 2 * 8192 * 262'208);
+  TotalsSink totals;
+  law.Emit(step, totals);
+  EXPECT_EQ(totals.Totals(law.Resident(step)),
+            static_cast<const PriceTotals&>(price));
+}
+
 TEST(TransformersLawTest, UnknownModelTypesAreAssumed) {
   ModelShape shape = ShapeOf("llama3_8b");
   EXPECT_FALSE(TransformersLaw(shape, {}).Assumed());
