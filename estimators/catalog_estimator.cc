@@ -125,8 +125,8 @@ class ReservedLlamaCpp {
               sink);
   }
 
-  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
-                   MaskKind mask, std::vector<Tokens>* out) const {
+  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
+                   std::vector<Tokens>* out) const {
     if (n_ubatch_ == 0) {
       law_.Breakpoints(axis, axis == Axis::kN ? std::max(fixed, n_ctx_) : fixed,
                        lo, hi, mask, out);

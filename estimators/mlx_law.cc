@@ -28,6 +28,10 @@ absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
                                       const Catalogue& catalogue,
                                       const ResolvedEngine& engine) {
   MlxLaw law(shape, engine);
+  // The rotary scores are added to the others, so both exist at that moment;
+  // measured on the CPU backend. Other devices: as the option says.
+  if (law.cpu_)
+    law.latent_scores_ = std::max<std::int64_t>(2, law.latent_scores_);
   const std::int64_t s = law.compute_bytes_;
   // mlx-lm's cache grows by concatenation. Other devices free the old copy
   // before the scores are made; the CPU's queue still holds it.
@@ -59,14 +63,14 @@ absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
       const std::int64_t rows_kv =
           kind.latent ? mixer.kv_lora_rank + mixer.rope_dim
                       : mixer.kv_heads * (mixer.head_dim + mixer.head_dim_v);
-      kind.side_bytes = SatMul(
-          s, SatAdd(2 * shape.hidden, gate * mixer.head_dim_v, rows_kv));
+      kind.side_bytes =
+          SatMul(s, SatAdd(2 * shape.hidden, gate * mixer.head_dim_v, rows_kv));
     }
     if (concat && mixer.stores_kv) {
-      kind.concat_bytes = SatMul(
-          s, kind.latent ? mixer.kv_lora_rank + mixer.rope_dim
-                         : mixer.kv_heads *
-                               (mixer.head_dim + mixer.head_dim_v));
+      kind.concat_bytes =
+          SatMul(s, kind.latent
+                        ? mixer.kv_lora_rank + mixer.rope_dim
+                        : mixer.kv_heads * (mixer.head_dim + mixer.head_dim_v));
     }
     AttentionFacts facts{.q_heads = mixer.q_heads,
                          .kv_heads = mixer.kv_heads,

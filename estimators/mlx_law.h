@@ -68,11 +68,10 @@ class MlxLaw {
       }
       if (step.decode_tokens > 0) {
         // Decoding sequences are batched into one call, padded to the longest.
-        EmitAttention(kind,
-                      {.n = 1,
-                       .kv_len = step.decode_kv_len,
-                       .mask = MaskKind::kCausal},
-                      step.decode_tokens, queued, sink);
+        EmitAttention(
+            kind,
+            {.n = 1, .kv_len = step.decode_kv_len, .mask = MaskKind::kCausal},
+            step.decode_tokens, queued, sink);
       }
     }
     if (queued > 0) {
@@ -273,9 +272,8 @@ void MlxLaw::EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
         if (mask == MaskKind::kArray && score < 4) {
           score = 4;
           output_bytes = SatMul(output_bytes, 2);
-          sink.AddFixed("promoted_values",
-                        SatMul(SatMul(batch, kind.kv_heads), k, kind.head_dim_v,
-                               4));
+          sink.AddFixed("promoted_values", SatMul(SatMul(batch, kind.kv_heads),
+                                                  k, kind.head_dim_v, 4));
         }
         // Sinks are concatenated to the scores, which exist once before and
         // once after. The product with the values then reads rows that are not
@@ -284,11 +282,10 @@ void MlxLaw::EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
         const std::int64_t copies = kind.extra_scores == 0 ? 1
                                     : cpu_ || n == 1       ? 3
                                                            : 2;
-        sink.AddMany(
-            "scores",
-            SatMul(SatMul(kind.heads, rows),
-                   SatAdd(row, SatMul(copies - 1, k, score))),
-            SatMul(kind.heads, rows, row));
+        sink.AddMany("scores",
+                     SatMul(SatMul(kind.heads, rows),
+                            SatAdd(row, SatMul(copies - 1, k, score))),
+                     SatMul(kind.heads, rows, row));
         if (mask == MaskKind::kCausal) {
           // arange(K), arange(n) and their comparison.
           sink.Add("mask", SatAdd(SatMul(n, k), SatMul(4, SatAdd(n, k))));

@@ -64,16 +64,15 @@ TEST_P(MlxRoutesTest, TakesTheKernelOfTheTable) {
 
 INSTANTIATE_TEST_SUITE_P(
     UpTo021, MlxRoutesTest,
-    ::testing::Values(
-        Case{"0.21.1", 128, 2048, 8192, kNone, "unfused"},
-        Case{"0.20", 64, 999'999, 1'000'000, kNone, "unfused"},
-        Case{"0.20", 64, 1'000'000, 1'000'000, kNone, "full"},
-        Case{"0.20", 96, 1'000'000, 1'000'000, kNone, "unfused"},
-        Case{"0.21", 96, 1, 8192, kNone, "vector"},
-        Case{"0.21", 80, 1, 8192, kNone, "unfused"},
-        Case{"0.21", 256, 1, 8192, kNone, "unfused"},
-        Case{"0.21", 128, 2, 8192, kNone, "unfused"},
-        Case{"0.21", 128, 1, 8192, kBool, "unfused"}));
+    ::testing::Values(Case{"0.21.1", 128, 2048, 8192, kNone, "unfused"},
+                      Case{"0.20", 64, 999'999, 1'000'000, kNone, "unfused"},
+                      Case{"0.20", 64, 1'000'000, 1'000'000, kNone, "full"},
+                      Case{"0.20", 96, 1'000'000, 1'000'000, kNone, "unfused"},
+                      Case{"0.21", 96, 1, 8192, kNone, "vector"},
+                      Case{"0.21", 80, 1, 8192, kNone, "unfused"},
+                      Case{"0.21", 256, 1, 8192, kNone, "unfused"},
+                      Case{"0.21", 128, 2, 8192, kNone, "unfused"},
+                      Case{"0.21", 128, 1, 8192, kBool, "unfused"}));
 
 // The last version of a row and the first of the next.
 INSTANTIATE_TEST_SUITE_P(
@@ -105,11 +104,20 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"0.32.0", 192, 8, 8192, kCausal, "vector", "metal", 128},
         Case{"0.32.0", 72, 2048, 8192, kCausal, "unfused"},
         Case{"0.32.1", 72, 2048, 8192, kCausal, "full"},
-        Case{.version = "0.32.1", .head_dim = 192, .n = 2048, .kv_len = 8192,
-             .mask = kBool, .kernel = "unfused",
+        Case{.version = "0.32.1",
+             .head_dim = 192,
+             .n = 2048,
+             .kv_len = 8192,
+             .mask = kBool,
+             .kernel = "unfused",
              .options = {{"force", "true"}}},
-        Case{.version = "0.32.2", .head_dim = 192, .n = 2048, .kv_len = 8192,
-             .mask = kBool, .kernel = "full", .options = {{"force", "true"}}},
+        Case{.version = "0.32.2",
+             .head_dim = 192,
+             .n = 2048,
+             .kv_len = 8192,
+             .mask = kBool,
+             .kernel = "full",
+             .options = {{"force", "true"}}},
         Case{"0.32.1", 256, 1024, 8192, kCausal, "unfused", "metal-nax"},
         Case{"0.32.2", 256, 1024, 8192, kCausal, "full", "metal-nax"},
         // The accelerators are a property of the device: without them the same
@@ -131,54 +139,51 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     From022, MlxRoutesTest,
-    ::testing::Values(
-        Case{"0.22.0", 64, 32, 8192, kNone, "full"},
-        Case{"0.23.2", 80, 32, 8192, kNone, "full"},
-        Case{"0.22.0", 64, 31, 8192, kNone, "unfused"},
-        Case{"0.22.0", 128, 2048, 8192, kNone, "unfused"},
-        Case{"0.22.0", 64, 2048, 8192, kCausal, "unfused"},
-        Case{"0.22.0", 64, 2048, 8192, kBool, "unfused"},
-        Case{"0.22.0", 128, 1, 8192, kBool, "vector"},
-        Case{"0.22.0", 128, 1, 8192, kFloat, "unfused"},
-        Case{"0.22.0", 128, 2, 8192, kBool, "unfused"}));
+    ::testing::Values(Case{"0.22.0", 64, 32, 8192, kNone, "full"},
+                      Case{"0.23.2", 80, 32, 8192, kNone, "full"},
+                      Case{"0.22.0", 64, 31, 8192, kNone, "unfused"},
+                      Case{"0.22.0", 128, 2048, 8192, kNone, "unfused"},
+                      Case{"0.22.0", 64, 2048, 8192, kCausal, "unfused"},
+                      Case{"0.22.0", 64, 2048, 8192, kBool, "unfused"},
+                      Case{"0.22.0", 128, 1, 8192, kBool, "vector"},
+                      Case{"0.22.0", 128, 1, 8192, kFloat, "unfused"},
+                      Case{"0.22.0", 128, 2, 8192, kBool, "unfused"}));
 
 INSTANTIATE_TEST_SUITE_P(
     From024, MlxRoutesTest,
-    ::testing::Values(
-        Case{"0.24.2", 128, 32, 8192, kCausal, "full"},
-        Case{"0.24.0", 80, 32, 8192, kArray, "full"},
-        Case{"0.24.0", 64, 32, 8192, kFloat, "full"},
-        Case{"0.24.0", 128, 31, 8192, kCausal, "unfused"},
-        Case{"0.24.0", 128, 64, 63, kCausal, "unfused"},
-        Case{"0.24.0", 128, 64, 64, kCausal, "full"},
-        Case{"0.24.0", 96, 2048, 8192, kCausal, "unfused"},
-        Case{"0.24.0", 96, 8, 8192, kNone, "vector"},
-        Case{"0.24.0", 96, 8, 8192, kBool, "vector"},
-        Case{"0.24.0", 96, 8, 8192, kFloat, "unfused"},
-        Case{"0.24.0", 96, 9, 8192, kNone, "unfused"},
-        Case{"0.24.0", 256, 1, 8192, kNone, "unfused"}));
+    ::testing::Values(Case{"0.24.2", 128, 32, 8192, kCausal, "full"},
+                      Case{"0.24.0", 80, 32, 8192, kArray, "full"},
+                      Case{"0.24.0", 64, 32, 8192, kFloat, "full"},
+                      Case{"0.24.0", 128, 31, 8192, kCausal, "unfused"},
+                      Case{"0.24.0", 128, 64, 63, kCausal, "unfused"},
+                      Case{"0.24.0", 128, 64, 64, kCausal, "full"},
+                      Case{"0.24.0", 96, 2048, 8192, kCausal, "unfused"},
+                      Case{"0.24.0", 96, 8, 8192, kNone, "vector"},
+                      Case{"0.24.0", 96, 8, 8192, kBool, "vector"},
+                      Case{"0.24.0", 96, 8, 8192, kFloat, "unfused"},
+                      Case{"0.24.0", 96, 9, 8192, kNone, "unfused"},
+                      Case{"0.24.0", 256, 1, 8192, kNone, "unfused"}));
 
 INSTANTIATE_TEST_SUITE_P(
     From025, MlxRoutesTest,
-    ::testing::Values(
-        Case{"0.25.0", 80, 1, 8192, kCausal, "full"},
-        Case{"0.25.2", 128, 9, 8192, kCausal, "full"},
-        Case{"0.25.0", 96, 9, 8192, kCausal, "unfused"},
-        Case{"0.25.0", 256, 8, 8192, kCausal, "vector"},
-        Case{"0.25.0", 256, 9, 8192, kCausal, "unfused"},
-        Case{"0.25.0", 256, 8, 7, kCausal, "unfused"},
-        Case{"0.25.0", 256, 8, 8, kFloat, "vector"}));
+    ::testing::Values(Case{"0.25.0", 80, 1, 8192, kCausal, "full"},
+                      Case{"0.25.2", 128, 9, 8192, kCausal, "full"},
+                      Case{"0.25.0", 96, 9, 8192, kCausal, "unfused"},
+                      Case{"0.25.0", 256, 8, 8192, kCausal, "vector"},
+                      Case{"0.25.0", 256, 9, 8192, kCausal, "unfused"},
+                      Case{"0.25.0", 256, 8, 7, kCausal, "unfused"},
+                      Case{"0.25.0", 256, 8, 8, kFloat, "vector"}));
 
 INSTANTIATE_TEST_SUITE_P(
     From026, MlxRoutesTest,
-    ::testing::Values(
-        Case{"0.26.0", 80, 8, 8192, kCausal, "unfused"},
-        Case{"0.26.0", 80, 9, 8192, kCausal, "full"},
-        Case{"0.30.4", 64, 2048, 8192, kArray, "full"},
-        Case{"0.30.4", 72, 2048, 8192, kCausal, "unfused"},
-        Case{"0.26.0", 256, 2048, 8192, kCausal, "unfused"},
-        // 8 queries of 16 to 2 heads: 64 rows a group.
-        Case{"0.30.4", 256, 8, 8192, kCausal, "vector", "metal", 0, 16, 2}));
+    ::testing::Values(Case{"0.26.0", 80, 8, 8192, kCausal, "unfused"},
+                      Case{"0.26.0", 80, 9, 8192, kCausal, "full"},
+                      Case{"0.30.4", 64, 2048, 8192, kArray, "full"},
+                      Case{"0.30.4", 72, 2048, 8192, kCausal, "unfused"},
+                      Case{"0.26.0", 256, 2048, 8192, kCausal, "unfused"},
+                      // 8 queries of 16 to 2 heads: 64 rows a group.
+                      Case{"0.30.4", 256, 8, 8192, kCausal, "vector", "metal",
+                           0, 16, 2}));
 
 INSTANTIATE_TEST_SUITE_P(
     From0306, MlxRoutesTest,
@@ -206,25 +211,54 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Forced0322, MlxRoutesTest,
-    ::testing::Values(
-        Case{.version = "0.32.2", .head_dim = 256, .n = 9, .kv_len = 8192,
-             .mask = kArray, .kernel = "full", .options = {{"force", "true"}}},
-        Case{.version = "0.32.2", .head_dim = 192, .n = 9, .kv_len = 8192,
-             .mask = kCausal, .kernel = "full", .options = {{"force", "true"}}},
-        Case{.version = "0.32.2", .head_dim = 192, .n = 8, .kv_len = 8192,
-             .mask = kCausal, .kernel = "vector",
-             .options = {{"force", "true"}}},
-        Case{.version = "0.32.2", .head_dim = 192, .n = 8, .kv_len = 8192,
-             .mask = kCausal, .kernel = "unfused"},
-        Case{.version = "0.32.2", .head_dim = 256, .n = 2048, .kv_len = 8192,
-             .mask = kCausal, .kernel = "unfused"},
-        Case{.version = "0.32.1", .head_dim = 256, .n = 2048, .kv_len = 8192,
-             .mask = kCausal, .kernel = "unfused",
-             .options = {{"force", "true"}}},
-        // Gemma-4's global layers: no kernel in any version.
-        Case{.version = "0.32.2", .head_dim = 512, .n = 2048, .kv_len = 8192,
-             .mask = kCausal, .kernel = "unfused",
-             .options = {{"force", "true"}}}));
+    ::testing::Values(Case{.version = "0.32.2",
+                           .head_dim = 256,
+                           .n = 9,
+                           .kv_len = 8192,
+                           .mask = kArray,
+                           .kernel = "full",
+                           .options = {{"force", "true"}}},
+                      Case{.version = "0.32.2",
+                           .head_dim = 192,
+                           .n = 9,
+                           .kv_len = 8192,
+                           .mask = kCausal,
+                           .kernel = "full",
+                           .options = {{"force", "true"}}},
+                      Case{.version = "0.32.2",
+                           .head_dim = 192,
+                           .n = 8,
+                           .kv_len = 8192,
+                           .mask = kCausal,
+                           .kernel = "vector",
+                           .options = {{"force", "true"}}},
+                      Case{.version = "0.32.2",
+                           .head_dim = 192,
+                           .n = 8,
+                           .kv_len = 8192,
+                           .mask = kCausal,
+                           .kernel = "unfused"},
+                      Case{.version = "0.32.2",
+                           .head_dim = 256,
+                           .n = 2048,
+                           .kv_len = 8192,
+                           .mask = kCausal,
+                           .kernel = "unfused"},
+                      Case{.version = "0.32.1",
+                           .head_dim = 256,
+                           .n = 2048,
+                           .kv_len = 8192,
+                           .mask = kCausal,
+                           .kernel = "unfused",
+                           .options = {{"force", "true"}}},
+                      // Gemma-4's global layers: no kernel in any version.
+                      Case{.version = "0.32.2",
+                           .head_dim = 512,
+                           .n = 2048,
+                           .kv_len = 8192,
+                           .mask = kCausal,
+                           .kernel = "unfused",
+                           .options = {{"force", "true"}}}));
 
 INSTANTIATE_TEST_SUITE_P(
     NeuralAccelerators0322, MlxRoutesTest,
@@ -236,18 +270,32 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"0.32.2", 192, 1024, 8192, kCausal, "unfused", "metal-nax"},
         Case{"0.32.2", 256, 1024, 8192, kCausal, "full", "metal-nax", 0, 8, 8,
              ComputeType::kFp32},
-        Case{"0.32.2", 256, 1024, 8192, kCausal, "unfused", "metal-nax", 0, 8,
-             8, ComputeType::kFp32, {{"tf32", "false"}}},
+        Case{"0.32.2",
+             256,
+             1024,
+             8192,
+             kCausal,
+             "unfused",
+             "metal-nax",
+             0,
+             8,
+             8,
+             ComputeType::kFp32,
+             {{"tf32", "false"}}},
         Case{"0.32.2", 128, 9, 8192, kCausal, "full", "metal-nax"}));
 
 INSTANTIATE_TEST_SUITE_P(
     TrainingAndCpu, MlxRoutesTest,
-    ::testing::Values(
-        Case{.version = "0.32.2", .head_dim = 128, .n = 2048, .kv_len = 8192,
-             .mask = kCausal, .kernel = "unfused",
-             .options = {{"training", "true"}}},
-        Case{"0.32.2", 128, 2048, 8192, kCausal, "unfused", "cpu"},
-        Case{"0.32.2", 128, 1, 8192, kNone, "unfused", "cpu"}));
+    ::testing::Values(Case{.version = "0.32.2",
+                           .head_dim = 128,
+                           .n = 2048,
+                           .kv_len = 8192,
+                           .mask = kCausal,
+                           .kernel = "unfused",
+                           .options = {{"training", "true"}}},
+                      Case{"0.32.2", 128, 2048, 8192, kCausal, "unfused",
+                           "cpu"},
+                      Case{"0.32.2", 128, 1, 8192, kNone, "unfused", "cpu"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Cuda, MlxRoutesTest,
@@ -285,13 +333,12 @@ TEST_P(KnownVersionsTest, FlagsWhatIsAssumed) {
                        catalogue.Resolve(GetParam().engine));
   EXPECT_EQ(engine.assumed, GetParam().assumed);
   EXPECT_EQ(engine.warnings.size(), GetParam().assumed ? 1 : 0);
-  ASSERT_OK_AND_ASSIGN(const RouteTable table,
-                       catalogue.Bind(engine,
-                                      {.q_heads = 32,
-                                       .kv_heads = 8,
-                                       .head_dim = 128,
-                                       .head_dim_v = 128},
-                                      ComputeType::kBf16, {}));
+  ASSERT_OK_AND_ASSIGN(
+      const RouteTable table,
+      catalogue.Bind(
+          engine,
+          {.q_heads = 32, .kv_heads = 8, .head_dim = 128, .head_dim_v = 128},
+          ComputeType::kBf16, {}));
   const Route& route = table.Find(2048, 8192, kCausal);
   EXPECT_EQ(route.kernel, GetParam().kernel);
   EXPECT_EQ(route.assumed, GetParam().assumed);
@@ -322,13 +369,12 @@ TEST(LlamaCppRoutesTest, FlashAttentionAloneDecides) {
         catalogue.Resolve(
             {"llama.cpp", "b8000", "cpu", {{"flash_attn", flash}}}));
     for (const std::int64_t dim : {64, 72, 256, 576}) {
-      ASSERT_OK_AND_ASSIGN(const RouteTable table,
-                           catalogue.Bind(engine,
-                                          {.q_heads = 8,
-                                           .kv_heads = 8,
-                                           .head_dim = dim,
-                                           .head_dim_v = dim},
-                                          ComputeType::kFp16, {}));
+      ASSERT_OK_AND_ASSIGN(
+          const RouteTable table,
+          catalogue.Bind(
+              engine,
+              {.q_heads = 8, .kv_heads = 8, .head_dim = dim, .head_dim_v = dim},
+              ComputeType::kFp16, {}));
       for (const MaskKind mask : {kNone, kCausal, kBool, kFloat, kArray}) {
         EXPECT_EQ(table.Find(512, 4096, mask).kernel,
                   *flash == 't' ? "llamacpp.flash" : "llamacpp.unfused");

@@ -75,20 +75,25 @@ std::vector<Case> Cases() {
         "math", "math_rp", "tiled_math", "tiled_inplace"}) {
     for (const char* cache : {"dynamic", "prealloc"}) {
       add(std::string("Torch_") + attention + "_" + cache,
-          {"torch", "2.11", "cuda-sm90",
+          {"torch",
+           "2.11",
+           "cuda-sm90",
            {{"attention", attention}, {"kv_cache", cache}, {"tile", "128"}}});
     }
   }
   for (const char* gqa : {"enable_gqa", "repeat_kv"}) {
     for (const char* attention : {"sdpa", "default", "math"}) {
       add(std::string("Torch_") + attention + "_" + gqa,
-          {"torch", "2.11", "cuda-sm90",
+          {"torch",
+           "2.11",
+           "cuda-sm90",
            {{"attention", attention}, {"gqa", gqa}}});
     }
   }
-  add("Torch_default_sm80",
-      {"torch", "2.11", "cuda-sm80",
-       {{"attention", "default"}, {"sm_count", "108"}}});
+  add("Torch_default_sm80", {"torch",
+                             "2.11",
+                             "cuda-sm80",
+                             {{"attention", "default"}, {"sm_count", "108"}}});
   for (const char* flash : {"true", "false"}) {
     const std::string name = *flash == 't' ? "Flash" : "Unfused";
     const auto llama = [&](const std::string& label, Options options) {
@@ -132,9 +137,8 @@ class PricePropertiesTest : public ::testing::TestWithParam<Case> {
   Chunk NextChunk(Tokens n_max, Tokens kv_max) {
     const Tokens n = random_.Magnitude(n_max);
     const Tokens before = random_.OneIn(4) ? 0 : random_.Magnitude(kv_max);
-    return {.n = n,
-            .kv_len = std::min(kTokensMax, n + before),
-            .mask = NextMask()};
+    return {
+        .n = n, .kv_len = std::min(kTokensMax, n + before), .mask = NextMask()};
   }
 
   // Another one may be given to look further: TIDEGATE_SEED=7.
@@ -236,14 +240,14 @@ TEST_P(SequencesTest, OneMoreSequenceNeverCostsLess) {
     const Estimator& estimator = NextEstimator();
     const std::vector<Chunk> chunks = {NextChunk(4096, 100'000),
                                        NextChunk(4096, 100'000)};
-    const Bytes one = estimator.Total({.chunks = {chunks.data(), 1}})
-                          .transient_bytes;
+    const Bytes one =
+        estimator.Total({.chunks = {chunks.data(), 1}}).transient_bytes;
     const Bytes two = estimator.Total({.chunks = chunks}).transient_bytes;
-    const Bytes three = estimator
-                            .Total({.chunks = chunks,
-                                    .decode_tokens = 7,
-                                    .decode_kv_len = 5000})
-                            .transient_bytes;
+    const Bytes three =
+        estimator
+            .Total(
+                {.chunks = chunks, .decode_tokens = 7, .decode_kv_len = 5000})
+            .transient_bytes;
     EXPECT_GE(two, one) << "seed " << seed_ << " round " << round;
     EXPECT_GE(three, two) << "seed " << seed_ << " round " << round;
   }
@@ -264,7 +268,8 @@ TEST_P(PricePropertiesTest, NeverFallsBetweenItsBreakpoints) {
       std::vector<Tokens> breaks;
       estimator.Breakpoints(axis, fixed, lo, hi, mask, &breaks);
       ASSERT_TRUE(std::is_sorted(breaks.begin(), breaks.end()));
-      ASSERT_TRUE(breaks.empty() || (breaks.front() > lo && breaks.back() <= hi))
+      ASSERT_TRUE(breaks.empty() ||
+                  (breaks.front() > lo && breaks.back() <= hi))
           << breaks.front() << " " << breaks.back() << " not in (" << lo << ", "
           << hi << "]";
       // Every value of two short stretches, some from everywhere, and the
@@ -313,9 +318,8 @@ INSTANTIATE_TEST_SUITE_P(Engines, PricePropertiesTest,
 
 std::vector<Case> CasesThatAddUp() {
   std::vector<Case> cases = Cases();
-  std::erase_if(cases, [](const Case& c) {
-    return c.label.starts_with("LlamaCpp");
-  });
+  std::erase_if(cases,
+                [](const Case& c) { return c.label.starts_with("LlamaCpp"); });
   return cases;
 }
 

@@ -39,8 +39,8 @@ std::unique_ptr<Estimator> Mlx(const ModelShape& shape,
 
 ModelShape Published(const std::string& name) {
   absl::StatusOr<ModelConfig> config =
-      LoadModelConfig(std::string(TIDEGATE_SOURCE_DIR) + "/tests/data/configs/" +
-                      name + ".json",
+      LoadModelConfig(std::string(TIDEGATE_SOURCE_DIR) +
+                          "/tests/data/configs/" + name + ".json",
                       {});
   EXPECT_THAT(config, IsOk());
   return config.ok() ? config->shape : ModelShape{};
@@ -87,7 +87,8 @@ struct Reported {
 class UnfusedReportTest : public ::testing::TestWithParam<Reported> {};
 
 TEST_P(UnfusedReportTest, IsPricedWithinItsPrecision) {
-  const auto mlx = Mlx(AttentionOnly(FullMixer(24, 4, 256), ComputeType::kFp16));
+  const auto mlx =
+      Mlx(AttentionOnly(FullMixer(24, 4, 256), ComputeType::kFp16));
   const double price =
       Transient(*mlx, 2048, GetParam().kv_len, MaskKind::kNone);
   // One per cent, and what the report rounds away.
@@ -150,8 +151,7 @@ INSTANTIATE_TEST_SUITE_P(MlxLm1781, PrefillStepReportTest,
 TEST(PublicMeasurementsTest, MlxLm1480PeakPerPromptToken) {
   const auto mlx = Mlx(Published("qwen3.5-35b-a3b"));
   const double measured = (38.0 - 23.8) * kGB / (160.0 * kKi);
-  const double price =
-      BytesPerPromptToken(*mlx, 2048, 32 * kKi, 192 * kKi);
+  const double price = BytesPerPromptToken(*mlx, 2048, 32 * kKi, 192 * kKi);
   // 0.1 GB at either end of 14.2, and a byte per pair of tokens of the mask.
   EXPECT_NEAR(price, measured, 0.02 * measured);
 }

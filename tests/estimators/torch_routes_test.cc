@@ -50,7 +50,9 @@ TEST_P(TorchRouteTest, IsTheOneOfTheTable) {
   const Catalogue& catalogue = Catalogue::Builtin();
   ASSERT_OK_AND_ASSIGN(
       const ResolvedEngine engine,
-      catalogue.Resolve({"torch", "2.11.0", c.device,
+      catalogue.Resolve({"torch",
+                         "2.11.0",
+                         c.device,
                          {{"attention", c.attention}, {"gqa", c.gqa}}}));
   ASSERT_OK_AND_ASSIGN(const RouteTable table,
                        catalogue.Bind(engine,
@@ -97,17 +99,16 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Efficient, TorchRouteTest,
-    ::testing::Values(
-        Case{"efficient", 576, 512, kBf16, kBool, 512, 4096, 32, "auto",
-             "efficient"},
-        Case{"efficient", 512, 512, kFp32, kFloat, 512, 4096, 8, "repeat_kv",
-             "efficient"},
-        Case{"efficient", 128, 128, kBf16, kLower, 512, 4096, 8, "auto",
-             "efficient"},
-        Case{"efficient", 128, 128, kBf16, kNone, 512, 4096, 8, "enable_gqa",
-             ""},
-        Case{"efficient", 128, 128, kBf16, kNone, 512, 4096, 32, "enable_gqa",
-             "efficient"}));
+    ::testing::Values(Case{"efficient", 576, 512, kBf16, kBool, 512, 4096, 32,
+                           "auto", "efficient"},
+                      Case{"efficient", 512, 512, kFp32, kFloat, 512, 4096, 8,
+                           "repeat_kv", "efficient"},
+                      Case{"efficient", 128, 128, kBf16, kLower, 512, 4096, 8,
+                           "auto", "efficient"},
+                      Case{"efficient", 128, 128, kBf16, kNone, 512, 4096, 8,
+                           "enable_gqa", ""},
+                      Case{"efficient", 128, 128, kBf16, kNone, 512, 4096, 32,
+                           "enable_gqa", "efficient"}));
 
 INSTANTIATE_TEST_SUITE_P(
     TakesEverything, TorchRouteTest,
@@ -147,19 +148,18 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     DefaultWideOrFp32, TorchRouteTest,
-    ::testing::Values(
-        Case{"default", 512, 512, kBf16, kBool, 512, 4096, 8, "repeat_kv",
-             "efficient"},
-        Case{"default", 512, 512, kBf16, kBool, 512, 4096, 8, "enable_gqa",
-             "math"},
-        Case{"default", 576, 512, kBf16, kNone, 512, 4096, 32, "auto",
-             "efficient"},
-        Case{"default", 128, 128, kFp32, kNone, 512, 4096, 8, "repeat_kv",
-             "efficient"},
-        Case{"default", 128, 128, kFp32, kNone, 512, 4096, 8, "enable_gqa",
-             "math"},
-        Case{"default", 128, 128, kFp32, kNone, 512, 4096, 32, "enable_gqa",
-             "efficient"}));
+    ::testing::Values(Case{"default", 512, 512, kBf16, kBool, 512, 4096, 8,
+                           "repeat_kv", "efficient"},
+                      Case{"default", 512, 512, kBf16, kBool, 512, 4096, 8,
+                           "enable_gqa", "math"},
+                      Case{"default", 576, 512, kBf16, kNone, 512, 4096, 32,
+                           "auto", "efficient"},
+                      Case{"default", 128, 128, kFp32, kNone, 512, 4096, 8,
+                           "repeat_kv", "efficient"},
+                      Case{"default", 128, 128, kFp32, kNone, 512, 4096, 8,
+                           "enable_gqa", "math"},
+                      Case{"default", 128, 128, kFp32, kNone, 512, 4096, 32,
+                           "enable_gqa", "efficient"}));
 
 // transformers' sdpa turns enable_gqa off, and repeats, where there is a mask.
 INSTANTIATE_TEST_SUITE_P(
@@ -173,15 +173,14 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     OlderDevices, TorchRouteTest,
-    ::testing::Values(
-        Case{"default", 128, 128, kBf16, kNone, 512, 4096, 8, "auto", "flash",
-             "cuda-sm80"},
-        Case{"default", 128, 128, kBf16, kBool, 512, 4096, 32, "auto",
-             "efficient", "cuda-sm80"},
-        Case{"default", 128, 128, kBf16, kBool, 512, 4096, 8, "auto", "math",
-             "cuda-sm80"},
-        Case{"default", 128, 128, kFp16, kNone, 512, 4096, 32, "auto",
-             "efficient", "cuda-sm75"}));
+    ::testing::Values(Case{"default", 128, 128, kBf16, kNone, 512, 4096, 8,
+                           "auto", "flash", "cuda-sm80"},
+                      Case{"default", 128, 128, kBf16, kBool, 512, 4096, 32,
+                           "auto", "efficient", "cuda-sm80"},
+                      Case{"default", 128, 128, kBf16, kBool, 512, 4096, 8,
+                           "auto", "math", "cuda-sm80"},
+                      Case{"default", 128, 128, kFp16, kNone, 512, 4096, 32,
+                           "auto", "efficient", "cuda-sm75"}));
 
 }  // namespace
 }  // namespace tidegate

@@ -106,9 +106,9 @@ class RandomShapes {
             "falcon_h1", "nemotron_h", "gpt_oss", "phi3", "not_yet_known"});
     shape.compute =
         Of({ComputeType::kBf16, ComputeType::kFp16, ComputeType::kFp32});
-    shape.kv_element =
-        Of({ElementSize::OfBytes(2), ElementSize::OfBytes(SizeOf(shape.compute)),
-            ElementSize{34 * 65536 / 32}});
+    shape.kv_element = Of({ElementSize::OfBytes(2),
+                           ElementSize::OfBytes(SizeOf(shape.compute)),
+                           ElementSize{34 * 65536 / 32}});
     shape.hidden = OneIn(6) ? 0 : In(1, 64) * 128;
     shape.vocab = OneIn(4) ? 0 : In(1, 250'000);
     const std::int64_t kinds = In(1, 3);
