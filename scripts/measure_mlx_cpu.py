@@ -128,9 +128,11 @@ def RunChunk(model, n, length):
       for part in getattr(entry, "caches", [entry]):
         if getattr(part, "keys", None) is None:
           continue
-        more = [mx.zeros((*x.shape[:2], done - 1, x.shape[3]), dtype=x.dtype) for x in (part.keys, part.values)]
-        if done > 1:
-          part.update_and_fetch(*more)
+        left = done - 1
+        while left > 0:  # in chunks, so that a sliding cache holds what chunks leave
+          step = min(n, left)
+          part.update_and_fetch(*[mx.zeros((*x.shape[:2], step, x.shape[3]), dtype=x.dtype) for x in (part.keys, part.values)])
+          left -= step
     mx.eval(State(cache))
   tokens = mx.zeros((1, n), dtype=mx.int32)
   mx.eval(tokens)
