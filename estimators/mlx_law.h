@@ -22,6 +22,9 @@
 // when n > 1, and its rotary scores are handed to the kernel as a float mask
 // (mlx_lm/models/deepseek_v32.py), to which the others are added.
 //
+// On the CPU the queue of operations keeps a stretch of the layer alive beside
+// its scores (mlx_cpu_queue.h).
+//
 // Chunks of several sequences run one after another: each attention part is the
 // largest of them; what is linear in tokens adds up (model_parts.h).
 //

@@ -35,6 +35,7 @@ LENGTHS = [(1, 1), (1, 4093), (2, 3), (9, 777), (64, 64), (100, 1001), (333, 211
 DENSE = {"num_hidden_layers": 2, "hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 8, "num_key_value_heads": 2, "vocab_size": 1000,
          "rms_norm_eps": 1e-5, "tie_word_embeddings": False, "rope_theta": 10000.0, "max_position_embeddings": 65536}
 MOE = {"num_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 384, "decoder_sparse_step": 1, "mlp_only_layers": [], "norm_topk_prob": True}
+# Two layers at least: MLX is lazy, and nothing that follows the last layer's keys and values is computed.
 MODELS = {
     "llama": {**DENSE, "model_type": "llama"},
     "llama_wide": {**DENSE, "model_type": "llama", "hidden_size": 768, "intermediate_size": 8192, "num_attention_heads": 6, "num_key_value_heads": 1},
@@ -43,15 +44,16 @@ MODELS = {
     "qwen3_moe_many": {**DENSE, **MOE, "model_type": "qwen3_moe", "head_dim": 32, "num_experts": 64, "num_experts_per_tok": 8, "num_attention_heads": 4,
                        "moe_intermediate_size": 256},
     "mixtral": {**DENSE, "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2, "intermediate_size": 1024},
-    "gemma3_text": {**DENSE, "model_type": "gemma3_text", "head_dim": 128, "num_hidden_layers": 2, "sliding_window": 512, "sliding_window_pattern": 2,
+    "gemma3_text": {**DENSE, "model_type": "gemma3_text", "head_dim": 128, "num_hidden_layers": 3, "sliding_window": 512, "sliding_window_pattern": 2,
                     "num_attention_heads": 4, "num_key_value_heads": 1},
     "gpt_oss": {**DENSE, "model_type": "gpt_oss", "head_dim": 64, "num_local_experts": 8, "num_experts_per_tok": 2, "intermediate_size": 512,
-                "sliding_window": 128, "layer_types": ["sliding_attention", "full_attention"]},
-    "deepseek_v3": {**DENSE, "model_type": "deepseek_v3", "num_key_value_heads": 8, "kv_lora_rank": 128, "q_lora_rank": 192, "qk_rope_head_dim": 32,
+                "sliding_window": 128, "num_hidden_layers": 3,
+                "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    "deepseek_v3": {**DENSE, "model_type": "deepseek_v3", "num_hidden_layers": 3, "num_key_value_heads": 8, "kv_lora_rank": 128, "q_lora_rank": 192, "qk_rope_head_dim": 32,
                     "qk_nope_head_dim": 64, "v_head_dim": 64, "n_routed_experts": 16, "n_shared_experts": 1, "num_experts_per_tok": 4,
                     "moe_intermediate_size": 384, "first_k_dense_replace": 1, "moe_layer_freq": 1, "n_group": 1, "topk_group": 1,
                     "routed_scaling_factor": 1.0, "topk_method": "noaux_tc", "scoring_func": "sigmoid", "norm_topk_prob": True},
-    "granitemoehybrid": {**DENSE, "model_type": "granitemoehybrid", "layer_types": ["mamba", "attention"], "mamba_n_heads": 16, "mamba_d_head": 64,
+    "granitemoehybrid": {**DENSE, "model_type": "granitemoehybrid", "num_hidden_layers": 3, "layer_types": ["mamba", "attention", "mamba"], "mamba_n_heads": 16, "mamba_d_head": 64,
                          "mamba_d_state": 64, "mamba_n_groups": 1, "mamba_d_conv": 4, "mamba_expand": 2, "mamba_proj_bias": False, "mamba_conv_bias": True,
                          "num_local_experts": 8, "num_experts_per_tok": 2, "shared_intermediate_size": 512, "intermediate_size": 256,
                          "embedding_multiplier": 1.0, "attention_multiplier": 0.125, "logits_scaling": 1.0, "residual_multiplier": 1.0,
