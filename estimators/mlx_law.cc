@@ -37,7 +37,7 @@ absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
   // before the scores are made; the CPU's queue still holds it.
   const std::string_view cache = engine.Option("kv_cache");
   const bool concat =
-      cache == "concat" || (law.queued_bytes_ > 0 && cache == "grow");
+      cache == "concat" || (law.queued_bytes_ > 0 && cache != "prealloc");
   for (std::size_t i = 0; i < shape.mixers.size(); ++i) {
     const Mixer& mixer = shape.mixers[i];
     if (mixer.q_heads == 0 || shape.MixerCount(static_cast<int>(i)) == 0) {

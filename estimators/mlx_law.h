@@ -222,7 +222,8 @@ void MlxLaw::EmitLatent(const Kind& kind, const Route& route,
   sink.AddMany("scores", SatMul(scores, copies), scores);
   if (masked) sink.Add("mask", SatMul(rows, k));
   sink.AddFixed("expanded_keys", keys);
-  if (fused) {
+  // The CPU's queue may hold what comes before and after the scores.
+  if (fused || queued > 0) {
     sink.AddFixed("expanded_values", values);
     sink.Add("output", SatMul(rows, kind.output_bytes));
   }

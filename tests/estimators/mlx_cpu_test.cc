@@ -30,7 +30,8 @@ using tidegate::testing::LatentMixer;
 constexpr Bytes kMiB = Bytes{1} << 20;
 
 std::string DataPath(const std::string& name) {
-  return std::string(TIDEGATE_SOURCE_DIR) + "/tests/data/mlx_cpu/" + name;
+  std::string path = TIDEGATE_SOURCE_DIR "/tests/data/mlx_cpu/";
+  return path.append(name);
 }
 
 std::vector<std::vector<std::string>> ReadRows(const std::string& name) {
