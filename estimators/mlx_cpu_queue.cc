@@ -22,11 +22,13 @@ class Operations {
   void FeedForwardBlock(const FeedForward& f);
   // The attention call, whose buffers are priced elsewhere.
   void Call() {
+    // The last operation of Input() is the cache's.
     call_ = list_.size();
     Op(12, 0);
   }
-  // The most that a full queue holds while the call is in it.
-  Bytes Most() const;
+  // The most that a full queue holds while the call is in it: beside the old
+  // copy of the cache (true), or when the cache has grown already.
+  Bytes Most(bool with_cache) const;
 
  private:
   struct Operation {
@@ -82,6 +84,11 @@ void Operations::Input(const Mixer& m) {
     Op(6, SatMul(m.conv_dim, s_));
     Op(4, SatMul(m.conv_dim, s_));
     Op(2, SatMul(m.conv_dim, s_));
+    // The scan's inputs and outputs, and at least 30 operations on a segment
+    // (ssm_attn and gated_delta_ops).
+    Op(2, SatMul(values, s_));
+    Op(60, 0);
+    Op(2, SatMul(values, s_));
     return;
   }
   if (m.kind == MixerKind::kLatent) {
@@ -164,9 +171,10 @@ void Operations::FeedForwardBlock(const FeedForward& f) {
   Op(2, SatMul(hidden_, s_));
 }
 
-Bytes Operations::Most() const {
+Bytes Operations::Most(bool with_cache) const {
   Bytes most = 0;
-  for (std::size_t first = 0; first <= call_; ++first) {
+  for (std::size_t first = with_cache ? 0 : call_; first <= call_; ++first) {
+    if (with_cache && first == call_ && call_ > 0) break;
     int entries = 0;
     Bytes bytes = 0;
     std::size_t i = first;
@@ -182,10 +190,10 @@ Bytes Operations::Most() const {
 
 }  // namespace
 
-Bytes MlxCpuQueuedBytes(const ModelShape& shape) {
-  if (shape.hidden == 0) return 0;
+MlxCpuQueue MlxCpuQueued(const ModelShape& shape) {
+  if (shape.hidden == 0) return {};
   const std::int64_t s = SizeOf(shape.compute);
-  Bytes most = 0;
+  MlxCpuQueue most;
   // Two layers follow a layer's call at most. Beyond the last layer the first
   // one stands for what may come: a shape is often cut to a few layers.
   const std::size_t count = shape.layers.size();
@@ -205,7 +213,8 @@ Bytes MlxCpuQueuedBytes(const ModelShape& shape) {
       }
       operations.FeedForwardBlock(shape.feed_forwards[layer.feed_forward]);
     }
-    most = std::max(most, operations.Most());
+    most.with_cache = std::max(most.with_cache, operations.Most(true));
+    most.after_cache = std::max(most.after_cache, operations.Most(false));
   }
   return most;
 }

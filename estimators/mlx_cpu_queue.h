@@ -24,8 +24,15 @@
 namespace tidegate::internal {
 
 // Bytes for each token of a step, what the attention call itself allocates left
-// out; 0 for shapes of which only attention is known, whose calls stand alone.
-Bytes MlxCpuQueuedBytes(const ModelShape& shape);
+// out. The old copy of a grown cache is alive only while the operation that
+// copies it is in the queue.
+struct MlxCpuQueue {
+  Bytes with_cache = 0;
+  Bytes after_cache = 0;
+};
+
+// Zeros for shapes of which only attention is known, whose calls stand alone.
+MlxCpuQueue MlxCpuQueued(const ModelShape& shape);
 
 }  // namespace tidegate::internal
 

@@ -21,7 +21,7 @@ MlxLaw::MlxLaw(const ModelShape& shape, const ResolvedEngine& engine)
       latent_scores_(engine.IntegerOption("latent_scores", 1)),
       cuda_(engine.spec.device.starts_with("cuda")),
       cpu_(engine.spec.device == "cpu"),
-      queued_bytes_(cpu_ ? MlxCpuQueuedBytes(shape) : 0),
+      queue_(cpu_ ? MlxCpuQueued(shape) : MlxCpuQueue{}),
       parts_(shape, engine.IntegerOption("head_fused_rows", 0)) {}
 
 absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
@@ -37,7 +37,7 @@ absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
   // before the scores are made; the CPU's queue still holds it.
   const std::string_view cache = engine.Option("kv_cache");
   const bool concat =
-      cache == "concat" || (law.queued_bytes_ > 0 && cache != "prealloc");
+      cache == "concat" || (law.queue_.with_cache > 0 && cache != "prealloc");
   for (std::size_t i = 0; i < shape.mixers.size(); ++i) {
     const Mixer& mixer = shape.mixers[i];
     if (mixer.q_heads == 0 || shape.MixerCount(static_cast<int>(i)) == 0) {
@@ -57,7 +57,7 @@ absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
     kind.window = mixer.kind == MixerKind::kSliding ? mixer.window : 0;
     kind.query_bytes = SatMul(mixer.q_heads, mixer.head_dim, s);
     kind.output_bytes = SatMul(mixer.q_heads, mixer.head_dim_v, s);
-    if (shape.hidden > 0 && law.queued_bytes_ == 0) {
+    if (shape.hidden > 0 && law.queue_.with_cache == 0) {
       // Residual and normed input, and the projections beside q.
       const std::int64_t gate = mixer.output_gate ? mixer.q_heads : 0;
       const std::int64_t rows_kv =

@@ -63,8 +63,8 @@ class MlxLaw {
 
   template <typename Sink>
   void Emit(const StepQuery& step, Sink& sink) const {
-    const Bytes queued =
-        queued_bytes_ > 0 ? SatMul(StepTokens(step), queued_bytes_) : 0;
+    // Tokens whose buffers wait in the CPU's queue.
+    const Tokens queued = queue_.with_cache > 0 ? StepTokens(step) : 0;
     for (const Kind& kind : kinds_) {
       for (const Chunk& chunk : step.chunks) {
         EmitAttention(kind, chunk, 1, queued, sink);
@@ -79,7 +79,9 @@ class MlxLaw {
     }
     if (queued > 0) {
       sink.BeginPart("queued");
-      sink.AddMany("queued", queued, 0);
+      sink.AddMany(
+          "queued",
+          SatMul(queued, std::max(queue_.with_cache, queue_.after_cache)), 0);
       sink.EndPart();
     }
     parts_.Emit(step, sink);
@@ -157,25 +159,30 @@ class MlxLaw {
   void EmitIndexer(const Kind& kind, Tokens n, Tokens k, Sink& sink) const;
   template <typename Sink>
   void EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
-                     Bytes queued, Sink& sink) const;
+                     Tokens queued, Sink& sink) const;
   // What the CPU's queue keeps alive beside a layer's attention.
   template <typename Sink>
-  void AddQueued(const Kind& kind, Tokens k, Bytes queued, Sink& sink) const {
+  void AddQueued(const Kind& kind, Tokens k, Tokens queued, Sink& sink) const {
     if (queued == 0) return;
-    sink.AddMany("queued", queued, 0);
-    if (kind.concat_bytes > 0) {
-      sink.AddFixed("old_keys_and_values", SatMul(k, kind.concat_bytes));
+    const Bytes with = SatMul(queued, queue_.with_cache);
+    const Bytes after = SatMul(queued, queue_.after_cache);
+    const Bytes old = SatMul(k, kind.concat_bytes);
+    if (after > SatAdd(with, old)) {
+      sink.AddMany("queued", after, 0);
+      return;
     }
+    sink.AddMany("queued", with, 0);
+    if (old > 0) sink.AddFixed("old_keys_and_values", old);
   }
   template <typename Sink>
   void EmitLatent(const Kind& kind, const Route& route, const Chunk& chunk,
-                  Tokens batch, Bytes queued, Sink& sink) const;
+                  Tokens batch, Tokens queued, Sink& sink) const;
 
   std::int64_t compute_bytes_ = 2;
   std::int64_t latent_scores_ = 1;
   bool cuda_ = false;
   bool cpu_ = false;
-  Bytes queued_bytes_ = 0;  // of one token: mlx_cpu_queue.h
+  MlxCpuQueue queue_;
   std::vector<Kind> kinds_;
   ModelParts parts_;
 };
@@ -200,7 +207,7 @@ void MlxLaw::EmitIndexer(const Kind& kind, Tokens n, Tokens k,
 
 template <typename Sink>
 void MlxLaw::EmitLatent(const Kind& kind, const Route& route,
-                        const Chunk& chunk, Tokens batch, Bytes queued,
+                        const Chunk& chunk, Tokens batch, Tokens queued,
                         Sink& sink) const {
   const Tokens k = chunk.kv_len;
   const Tokens rows = SatMul(batch, chunk.n);
@@ -248,7 +255,7 @@ void MlxLaw::EmitLatent(const Kind& kind, const Route& route,
 
 template <typename Sink>
 void MlxLaw::EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
-                           Bytes queued, Sink& sink) const {
+                           Tokens queued, Sink& sink) const {
   const Tokens n = chunk.n;
   const Tokens k = kind.Attended(n, chunk.kv_len);
   const Tokens rows = SatMul(batch, n);
@@ -257,7 +264,7 @@ void MlxLaw::EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
   if (kind.index_heads > 0 && k > kind.index_topk) {
     EmitIndexer(kind, rows, k, sink);
   }
-  if (kind.concat_bytes > 0 && queued == 0) {
+  if (kind.concat_bytes > 0) {
     sink.BeginPart("attention.concat");
     sink.AddFixed("old_keys_and_values", SatMul(k, kind.concat_bytes));
     sink.EndPart();
