@@ -94,9 +94,8 @@ absl::StatusOr<CreatedEstimator> CreateEstimator(
 
   CreatedEstimator created;
   if (use == "catalog") {
-    TG_ASSIGN_OR_RETURN(
-        created.estimator,
-        internal::CreateCatalogEstimator(*catalogue, engine, options));
+    TG_ASSIGN_OR_RETURN(created.estimator, internal::CreateCatalogEstimator(
+                                               *catalogue, engine, options));
     created.warnings = std::move(engine.warnings);
     return created;
   }

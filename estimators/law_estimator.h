@@ -87,8 +87,8 @@ class LawEstimator final : public Estimator {
     return price;
   }
 
-  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
-                   MaskKind mask, std::vector<Tokens>* out) const override {
+  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
+                   std::vector<Tokens>* out) const override {
     const auto first = static_cast<std::ptrdiff_t>(out->size());
     law_.Breakpoints(axis, fixed, lo, hi, mask, out);
     // Several kinds of layer may break at the same place.
