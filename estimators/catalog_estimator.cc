@@ -4,6 +4,7 @@
 #include "estimators/catalog_estimator.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,22 +12,11 @@
 
 #include "estimators/generic_law.h"
 #include "estimators/law_estimator.h"
-#include "estimators/mlx_law.h"
-#include "estimators/text.h"
-#include "tidegate/status.h"
-#if __has_include("estimators/torch_law.h")
-#define TIDEGATE_HAS_TORCH_LAW 1
-#include "estimators/torch_law.h"
-#endif
-#if __has_include("estimators/transformers_law.h") && \
-    __has_include("estimators/transformers_law.cc")
-#define TIDEGATE_HAS_TRANSFORMERS_LAW 1
-#include "estimators/transformers_law.h"
-#endif
-#if __has_include("estimators/llamacpp_law.h")
-#define TIDEGATE_HAS_LLAMACPP_LAW 1
 #include "estimators/llamacpp_law.h"
-#endif
+#include "estimators/mlx_law.h"
+#include "estimators/torch_law.h"
+#include "estimators/transformers_law.h"
+#include "tidegate/status.h"
 
 namespace tidegate::internal {
 namespace {
@@ -50,15 +40,6 @@ std::unique_ptr<Estimator> Wrap(Law law, const ModelShape& shape,
       std::move(traits));
 }
 
-// Laws that are written elsewhere and joined here.
-#if !defined(TIDEGATE_HAS_TORCH_LAW) || !defined(TIDEGATE_HAS_LLAMACPP_LAW)
-absl::Status NotBuilt(const ResolvedEngine& engine) {
-  return absl::UnimplementedError(
-      Concat("engine.name: the ", engine.law, " law is not built in"));
-}
-#endif
-
-#ifdef TIDEGATE_HAS_TRANSFORMERS_LAW
 // Null for the callers that are not transformers' own.
 std::unique_ptr<Estimator> CreateTransformers(const ResolvedEngine& engine,
                                               const EstimatorOptions& options,
@@ -80,32 +61,21 @@ std::unique_ptr<Estimator> CreateTransformers(const ResolvedEngine& engine,
   traits.assumed = traits.assumed || law.Assumed();
   return Wrap(std::move(law), options.shape, engine, std::move(traits));
 }
-#endif
 
 Created CreateTorch(const Catalogue& catalogue, const ResolvedEngine& engine,
                     const EstimatorOptions& options) {
   EstimatorTraits traits = CatalogTraits(engine);
-#ifdef TIDEGATE_HAS_TRANSFORMERS_LAW
   // transformers' own callers run a whole model around the kernel.
   if (options.shape.hidden > 0) {
     std::unique_ptr<Estimator> whole =
         CreateTransformers(engine, options, traits);
     if (whole != nullptr) return whole;
   }
-#endif
-#ifdef TIDEGATE_HAS_TORCH_LAW
   TG_ASSIGN_OR_RETURN(TorchLaw law,
                       TorchLaw::Create(options.shape, catalogue, engine));
   traits.assumed = traits.assumed || law.Assumed();
   return Wrap(std::move(law), options.shape, engine, std::move(traits));
-#else
-  (void)catalogue;
-  (void)options;
-  return NotBuilt(engine);
-#endif
 }
-
-#ifdef TIDEGATE_HAS_LLAMACPP_LAW
 
 // Bits per element of ggml's cache types, scales included.
 std::optional<ElementSize> GgmlElement(std::string_view type) {
@@ -155,8 +125,8 @@ class ReservedLlamaCpp {
               sink);
   }
 
-  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
-                   MaskKind mask, std::vector<Tokens>* out) const {
+  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
+                   std::vector<Tokens>* out) const {
     if (n_ubatch_ == 0) {
       law_.Breakpoints(axis, axis == Axis::kN ? std::max(fixed, n_ctx_) : fixed,
                        lo, hi, mask, out);
@@ -205,14 +175,6 @@ Created CreateLlamaCpp(const ResolvedEngine& engine,
   traits.kv_preallocated = true;
   return Wrap(std::move(law), shape, engine, std::move(traits));
 }
-
-#else
-
-Created CreateLlamaCpp(const ResolvedEngine& engine, const EstimatorOptions&) {
-  return NotBuilt(engine);
-}
-
-#endif  // TIDEGATE_HAS_LLAMACPP_LAW
 
 }  // namespace
 

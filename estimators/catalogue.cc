@@ -3,9 +3,9 @@
 //
 // Binding: the rules of an engine are filtered by everything that is known
 // before a call (version, device, options, the layer's dimensions, the compute
-// type). What is left depends on n, kv_len and the mask. For each mask, n is cut
-// where a left-over rule begins or ends, and each piece keeps, in order, the
-// rules that may still apply there, up to the first that always does.
+// type). What is left depends on n, kv_len and the mask. For each mask, n is
+// cut where a left-over rule begins or ends, and each piece keeps, in order,
+// the rules that may still apply there, up to the first that always does.
 
 #include "tidegate/catalogue.h"
 
@@ -63,9 +63,8 @@ bool AppliesTo(const CatalogueRule& rule, const ResolvedEngine& engine,
 // Largest n that the rule takes for this layer.
 Tokens LastN(const CatalogueRule& rule, const AttentionFacts& facts) {
   if (rule.n_times_group_max == kNoEnd) return rule.n_max;
-  const std::int64_t group =
-      std::max<std::int64_t>(1, facts.q_heads / std::max<std::int64_t>(
-                                                    1, facts.kv_heads));
+  const std::int64_t group = std::max<std::int64_t>(
+      1, facts.q_heads / std::max<std::int64_t>(1, facts.kv_heads));
   return std::min(rule.n_max, rule.n_times_group_max / group);
 }
 
@@ -174,11 +173,11 @@ absl::StatusOr<ResolvedEngine> Catalogue::Resolve(
     const std::string_view near = DidYouMean(spec.name, names);
     resolved.law = "generic";
     resolved.assumed = true;
-    resolved.warnings.push_back(Concat(
-        "engine \"", spec.name, "\" is not in the catalogue",
-        near.empty() ? "" : Concat(" (did you mean \"", near, "\"?)"),
-        ": priced as if the attention scores were written out",
-        spec.options.empty() ? "" : ", and its options are ignored"));
+    resolved.warnings.push_back(
+        Concat("engine \"", spec.name, "\" is not in the catalogue",
+               near.empty() ? "" : Concat(" (did you mean \"", near, "\"?)"),
+               ": priced as if the attention scores were written out",
+               spec.options.empty() ? "" : ", and its options are ignored"));
     resolved.spec.options.clear();
     return resolved;
   }
@@ -221,10 +220,9 @@ absl::StatusOr<ResolvedEngine> Catalogue::Resolve(
   if (!device_known) {
     resolved.law = "generic";
     resolved.assumed = true;
-    resolved.warnings.push_back(
-        Concat("the catalogue does not know ", engine->name, " on device \"",
-               spec.device,
-               "\": priced as if the attention scores were written out"));
+    resolved.warnings.push_back(Concat(
+        "the catalogue does not know ", engine->name, " on device \"",
+        spec.device, "\": priced as if the attention scores were written out"));
   } else if (!version || *version > newest) {
     resolved.assumed = true;
     resolved.warnings.push_back(
@@ -276,8 +274,8 @@ absl::StatusOr<RouteTable> Catalogue::Bind(
                              "\": the ", engine.law,
                              " law has no formula for it");
     }
-    rules.push_back({&rule, LastN(rule, facts),
-                     static_cast<int>(table.routes_.size())});
+    rules.push_back(
+        {&rule, LastN(rule, facts), static_cast<int>(table.routes_.size())});
     table.routes_.push_back(std::move(route));
   }
 
@@ -301,12 +299,11 @@ absl::StatusOr<RouteTable> Catalogue::Bind(
       std::vector<RouteTable::Candidate> candidates;
       for (const Rule& rule : left) {
         if (end < rule.rule->n_min || end > rule.n_last) continue;
-        candidates.push_back(
-            {.kv_len_min = rule.rule->kv_len_min,
-             .kv_len_max = rule.rule->kv_len_max,
-             .n_at_most_kv_len = rule.rule->n_at_most_kv_len,
-             .n_equals_kv_len = rule.rule->n_equals_kv_len,
-             .route = rule.route});
+        candidates.push_back({.kv_len_min = rule.rule->kv_len_min,
+                              .kv_len_max = rule.rule->kv_len_max,
+                              .n_at_most_kv_len = rule.rule->n_at_most_kv_len,
+                              .n_equals_kv_len = rule.rule->n_equals_kv_len,
+                              .route = rule.route});
         if (candidates.back().TakesAll()) break;
       }
       // The last rule of a file matches everything.
@@ -381,8 +378,8 @@ void RouteTable::Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
 }
 
 std::string_view MaskName(MaskKind mask) {
-  constexpr std::string_view kNames[] = {"none", "causal", "bool", "float",
-                                         "array", "lower_right"};
+  constexpr std::string_view kNames[] = {"none",  "causal", "bool",
+                                         "float", "array",  "lower_right"};
   return kNames[static_cast<int>(mask)];
 }
 
@@ -429,13 +426,13 @@ std::string DescribeRule(const CatalogueRule& rule) {
     add(Concat("K <= ", rule.kv_len_max));
   }
   if (!rule.head_dims.empty()) {
-    add(Concat("D in {", list(rule.head_dims,
-                              [](const auto& pair) {
-                                return pair.first == pair.second
-                                           ? Concat(pair.first)
-                                           : Concat(pair.first, "/",
-                                                    pair.second);
-                              }),
+    add(Concat("D in {",
+               list(rule.head_dims,
+                    [](const auto& pair) {
+                      return pair.first == pair.second
+                                 ? Concat(pair.first)
+                                 : Concat(pair.first, "/", pair.second);
+                    }),
                "}"));
   }
   if (rule.equal_head_dims) add("D = Dv");

@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::string_view kLaws[] = {"mlx", "torch", "llama.cpp", "generic"};
 constexpr std::string_view kTypes[] = {"integer", "number"};
-constexpr std::string_view kMaskNames[] = {"none", "causal", "bool", "float",
-                                           "array", "lower_right"};
+constexpr std::string_view kMaskNames[] = {"none",  "causal", "bool",
+                                           "float", "array",  "lower_right"};
 constexpr std::string_view kComputeNames[] = {"fp32", "fp16", "bf16"};
 
 // Dimensions and token counts in a rule; also keeps products small.
@@ -37,9 +37,9 @@ void ReadWords(TomlReader& reader, std::string_view key,
     if (at == words.end()) {
       const std::string_view near = DidYouMean(name, words);
       return reader.Error(
-          key, Concat("unknown word \"", name, "\"",
-                      near.empty() ? ""
-                                   : Concat("; did you mean \"", near, "\"?")));
+          key,
+          Concat("unknown word \"", name, "\"",
+                 near.empty() ? "" : Concat("; did you mean \"", near, "\"?")));
     }
     out->push_back(static_cast<T>(at - words.begin()));
   }
@@ -114,10 +114,9 @@ void ReadRuleOptions(TomlReader& reader, const CatalogueEngine& engine,
     if (option == nullptr) {
       const std::string_view near = DidYouMean(name, names);
       return options.Error(
-          name, Concat("the engine has no such option",
-                       near.empty() ? ""
-                                    : Concat("; did you mean \"", near,
-                                             "\"?")));
+          name,
+          Concat("the engine has no such option",
+                 near.empty() ? "" : Concat("; did you mean \"", near, "\"?")));
     }
     std::vector<std::string> values(1);
     const TomlNode* raw = options.Raw(name);
@@ -226,10 +225,9 @@ absl::Status CheckOptionValue(const CatalogueOption& option,
     return integer ? std::to_string(static_cast<std::int64_t>(bound))
                    : std::to_string(bound);
   };
-  return InvalidArgument(where, ": expected ",
-                         integer ? "an integer" : "a number", " from ",
-                         show(option.min), " to ", show(option.max),
-                         ", got \"", value, "\"");
+  return InvalidArgument(
+      where, ": expected ", integer ? "an integer" : "a number", " from ",
+      show(option.min), " to ", show(option.max), ", got \"", value, "\"");
 }
 
 bool MatchesEverything(const CatalogueRule& rule) {

@@ -52,10 +52,10 @@ class GenericLaw {
       }
       if (step.decode_tokens > 0) {
         // Decode steps are batched: every sequence's scores exist at once.
-        EmitAttention(kind,
-                      {.n = 1, .kv_len = step.decode_kv_len,
-                       .mask = MaskKind::kNone},
-                      step.decode_tokens, sink);
+        EmitAttention(
+            kind,
+            {.n = 1, .kv_len = step.decode_kv_len, .mask = MaskKind::kNone},
+            step.decode_tokens, sink);
       }
     }
     parts_.Emit(step, sink);
@@ -107,9 +107,8 @@ class GenericLaw {
       case GenericKernel::kTiled:
         sink.Add("scores",
                  SatMul(SatMul(kind.heads, batch), std::min(n, options_.tile_q),
-                        options_.tile_k > 0
-                            ? std::min(columns, options_.tile_k)
-                            : columns,
+                        options_.tile_k > 0 ? std::min(columns, options_.tile_k)
+                                            : columns,
                         score));
         break;
       case GenericKernel::kFused:
@@ -118,8 +117,7 @@ class GenericLaw {
     sink.Add("query", SatMul(rows, kind.query_bytes));
     sink.Add("output", SatMul(rows, kind.output_bytes));
     if (kind.expanded_key_bytes > 0) {
-      sink.AddFixed("expanded_keys",
-                    SatMul(batch, k, kind.expanded_key_bytes));
+      sink.AddFixed("expanded_keys", SatMul(batch, k, kind.expanded_key_bytes));
       sink.AddFixed("expanded_values",
                     SatMul(batch, k, kind.expanded_value_bytes));
     }

@@ -13,132 +13,21 @@
 #include <initializer_list>
 #include <string>
 
+#include "estimators/llamacpp_family.h"
+
 namespace tidegate::internal {
 namespace {
 
-constexpr Bytes kF32 = 4;
 constexpr Bytes kF16 = 2;
 constexpr Bytes kIndex = 8;  // cache rows are addressed by 64-bit indices
 
-// A row that no machine has: keeps the sum of a few hundred buffers in range.
-constexpr Bytes kRowBytesMax = Bytes{1} << 52;
-
-bool StartsWith(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
-// What a family's graph does beyond the common decoder.
-struct Family {
-  bool scaled_input = false;    // embeddings scaled on entry (Gemma)
-  bool scaled_queries = false;  // queries scaled apart from the scores
-  bool post_norms = false;      // norms after attention and feed-forward
-  bool packed_qkv = false;      // one projection yields q, k and v
-  bool packed_gate = false;     // one projection yields gate and up
-  bool late_rows = false;       // rows of logits are selected after all layers
-};
-
-Family FamilyOf(const ModelShape& shape) {
-  Family family;
-  const std::string_view type = shape.model_type;
-  if (StartsWith(type, "gemma")) {
-    family.scaled_input = family.scaled_queries = true;
-    family.post_norms = type != "gemma";
-  } else if (StartsWith(type, "phi3")) {
-    family.scaled_queries = family.packed_qkv = family.packed_gate = true;
-  } else if (type == "gpt_oss") {
-    family.late_rows = true;
-  }
-  return family;
-}
-
-// Repeating layers leave the allocator in a state that repeats too, with a
-// period of one or two repetitions. Long models are cut to two periods and
-// what remains, which keeps the parity.
-std::vector<Layer> CutLayers(const std::vector<Layer>& layers) {
-  const int count = static_cast<int>(layers.size());
-  constexpr int kKeepMax = 12;
-  if (count <= kKeepMax) return layers;
-  int period = 1;
-  for (; period < count; ++period) {
-    bool repeats = true;
-    for (int i = period; i < count && repeats; ++i) {
-      repeats = layers[i] == layers[i - period];
-    }
-    if (repeats) break;
-  }
-  if (period % 2 != 0) period *= 2;
-  if (period <= kKeepMax) {
-    const int keep = 2 * period + count % period;
-    return {layers.begin(), layers.begin() + std::min(keep, count)};
-  }
-  // No short period (a few dense layers below the experts): the ends differ,
-  // the middle repeats.
-  std::vector<Layer> cut(layers.begin(), layers.begin() + kKeepMax);
-  cut.insert(cut.end(), layers.end() - kKeepMax, layers.end());
-  return count <= 2 * kKeepMax ? layers : cut;
-}
-
 }  // namespace
-
-std::string_view LlamaTermName(LlamaTerm term) {
-  switch (term) {
-    case LlamaTerm::kMask:
-      return "mask";
-    case LlamaTerm::kIds:
-      return "ids";
-    case LlamaTerm::kHidden:
-      return "hidden";
-    case LlamaTerm::kQkv:
-      return "qkv";
-    case LlamaTerm::kScores:
-      return "scores";
-    case LlamaTerm::kAttended:
-      return "attention_output";
-    case LlamaTerm::kFfn:
-      return "ffn";
-    case LlamaTerm::kRouter:
-      return "router";
-    case LlamaTerm::kLogits:
-      return "logits";
-    case LlamaTerm::kGaps:
-      return "gaps";
-  }
-  return "";
-}
-
-bool SlidesInLlamaCpp(const ModelShape& shape, const Mixer& mixer) {
-  if (mixer.kind != MixerKind::kSliding) return false;
-  const std::string_view type = shape.model_type;
-  for (std::string_view full :
-       {"mistral", "mixtral", "qwen2", "qwen3", "phi3", "starcoder2"}) {
-    if (StartsWith(type, full)) return false;
-  }
-  return true;
-}
-
-Bytes RowBytes(const ModelShape& shape) {
-  Bytes ffn = 0;
-  for (const FeedForward& block : shape.feed_forwards) {
-    const bool moe = block.kind == FeedForwardKind::kMoe;
-    const std::int64_t used = moe ? block.top_k : 1;
-    Bytes wide = SatMul(SatMul(used, block.intermediate), 3);
-    wide = SatAdd(wide, SatMul(block.shared_intermediate, 3));
-    wide = SatAdd(wide, SatMul(block.parallel_intermediate, 3));
-    if (moe) wide = SatAdd(wide, SatMul(used, shape.hidden, 2), block.experts);
-    ffn = std::max(ffn, wide);
-  }
-  // Two selected rows, two norms, the projection and the result.
-  const Bytes hidden = SatMul(shape.hidden, 6);
-  return SatMul(SatAdd(shape.vocab, hidden, ffn), kF32);
-}
-
-// ---------------------------------------------------------------------------
 
 class GraphBuilder {
  public:
   GraphBuilder(const ModelShape& shape, bool flash, LlamaRows rows)
       : shape_(shape),
-        family_(FamilyOf(shape)),
+        family_(LlamaFamilyOf(shape)),
         flash_(flash),
         rows_(rows),
         layers_(CutLayers(shape.layers)) {}
@@ -176,8 +65,8 @@ class GraphBuilder {
   static Use Direct(int tensor) { return {tensor, false}; }
   static Use View(int tensor) { return {tensor, true}; }
 
-  static Bytes Wide(std::int64_t elements, Bytes element = kF32) {
-    return std::min(SatMul(elements, element), kRowBytesMax);
+  static Bytes Wide(std::int64_t elements, Bytes element = kLlamaF32) {
+    return std::min(SatMul(elements, element), kLlamaRowBytesMax);
   }
 
   int Op(Size size, LlamaTerm term, std::vector<Use> uses, int reuse = -1) {
@@ -231,7 +120,7 @@ class GraphBuilder {
           kv_wide, SatMul(mixer.kv_heads, mixer.head_dim_v ? mixer.head_dim_v
                                                            : mixer.head_dim));
     }
-    const Bytes mask = flash_ ? kF16 : kF32;
+    const Bytes mask = flash_ ? kF16 : kLlamaF32;
     for (const Layer& layer : layers_) {
       const int kind = Slides(layer) ? 1 : 0;
       if (mask_[kind] >= 0 || !Attends(shape_.mixers[layer.mixer])) continue;
@@ -264,10 +153,17 @@ class GraphBuilder {
   }
 
   // The matrix does not grow with n; its bytes are the law's constant. Here it
-  // only keeps its neighbours' holes apart, for which a byte will do.
+  // only keeps its neighbours' holes apart, for which a byte will do. It is the
+  // cache's: layers of other head dims may share the cache without using it.
   void RotationInput(const Layer& layer, std::array<int, 2>* rotation) {
-    if (!Rotated(shape_.mixers[layer.mixer])) return;
-    (*rotation)[Slides(layer) ? 1 : 0] = Input({.fixed = 1}, LlamaTerm::kIds);
+    const bool slides = Slides(layer);
+    const bool used =
+        std::any_of(layers_.begin(), layers_.end(), [&](const Layer& other) {
+          const Mixer& mixer = shape_.mixers[other.mixer];
+          return Attends(mixer) && Slides(other) == slides && Rotated(mixer);
+        });
+    if (!used) return;
+    (*rotation)[slides ? 1 : 0] = Input({.fixed = 1}, LlamaTerm::kIds);
   }
 
   static bool Attends(const Mixer& mixer) {
@@ -546,7 +442,7 @@ class GraphBuilder {
   }
 
   const ModelShape& shape_;
-  const Family family_;
+  const LlamaFamily family_;
   const bool flash_;
   const LlamaRows rows_;
   const std::vector<Layer> layers_;
@@ -566,94 +462,6 @@ class GraphBuilder {
 GraphProgram::GraphProgram(const ModelShape& shape, bool flash,
                            LlamaRows rows) {
   GraphBuilder(shape, flash, rows).Build(this);
-}
-
-Bytes LlamaPeaks::Phase(int phase) const {
-  Bytes sum = 0;
-  for (Bytes bytes : terms[phase]) sum = SatAdd(sum, bytes);
-  return sum;
-}
-
-Bytes LlamaPeaks::Total() const {
-  Bytes total = 0;
-  for (int phase = 0; phase < kLlamaPhases; ++phase) {
-    total = std::max(total, Phase(phase));
-  }
-  return total;
-}
-
-LlamaPeaks GraphProgram::Replay(Tokens context, Tokens window_context) const {
-  struct Block {
-    Bytes offset;
-    Bytes size;
-  };
-  // Free blocks by address. The last one is the open end of the buffer.
-  std::vector<Block> free = {{0, kBytesMax / 2}};
-  free.reserve(64);
-  std::vector<Block> placed(buffers_.size());
-  LlamaPeaks peaks;
-  LlamaPeaks::Terms live{};
-  Bytes live_sum = 0;
-  std::array<Bytes, kLlamaPhases> ends{};
-  for (const Event& event : events_) {
-    const Buffer& buffer = buffers_[event.buffer];
-    Block& place = placed[event.buffer];
-    if (event.alloc) {
-      const Bytes size =
-          std::min(SatAdd(buffer.fixed, SatMul(buffer.per_context, context),
-                          SatMul(buffer.per_window, window_context)),
-                   kRowBytesMax);
-      // The smallest hole that fits, the last of equals; else the open end.
-      int best = static_cast<int>(free.size()) - 1;
-      Bytes best_size = kBytesMax;
-      for (int i = 0; i + 1 < static_cast<int>(free.size()); ++i) {
-        if (free[i].size >= size && free[i].size <= best_size) {
-          best = i;
-          best_size = free[i].size;
-        }
-      }
-      place = {free[best].offset, size};
-      const bool exact = free[best].size == size;
-      free[best].offset += size;
-      free[best].size -= size;
-      if (exact) free.erase(free.begin() + best);
-      peaks.path = peaks.path * 1'000'003 +
-                   static_cast<std::uint64_t>(best) * 2 + (exact ? 1 : 0);
-      live[static_cast<int>(buffer.term)] += size;
-      live_sum += size;
-      const int phase = static_cast<int>(buffer.phase);
-      const Bytes end = std::max(place.offset + size, live_sum);
-      if (end > ends[phase]) {
-        ends[phase] = end;
-        peaks.terms[phase] = live;
-        peaks.terms[phase][static_cast<int>(LlamaTerm::kGaps)] = end - live_sum;
-      }
-      continue;
-    }
-    live[static_cast<int>(buffer.term)] -= place.size;
-    live_sum -= place.size;
-    auto next = std::lower_bound(
-        free.begin(), free.end(), place.offset,
-        [](const Block& block, Bytes offset) { return block.offset < offset; });
-    const bool joins_next =
-        next != free.end() && place.offset + place.size == next->offset;
-    const bool joins_previous =
-        next != free.begin() &&
-        std::prev(next)->offset + std::prev(next)->size == place.offset;
-    if (joins_previous) {
-      std::prev(next)->size += place.size;
-      if (joins_next) {
-        std::prev(next)->size += next->size;
-        free.erase(next);
-      }
-    } else if (joins_next) {
-      next->offset = place.offset;
-      next->size += place.size;
-    } else {
-      free.insert(next, place);
-    }
-  }
-  return peaks;
 }
 
 }  // namespace tidegate::internal

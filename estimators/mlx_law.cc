@@ -20,14 +20,24 @@ MlxLaw::MlxLaw(const ModelShape& shape, const ResolvedEngine& engine)
     : compute_bytes_(SizeOf(shape.compute)),
       latent_scores_(engine.IntegerOption("latent_scores", 1)),
       cuda_(engine.spec.device.starts_with("cuda")),
+      cpu_(engine.spec.device == "cpu"),
+      queue_(cpu_ ? MlxCpuQueued(shape) : MlxCpuQueue{}),
       parts_(shape, engine.IntegerOption("head_fused_rows", 0)) {}
 
 absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
                                       const Catalogue& catalogue,
                                       const ResolvedEngine& engine) {
   MlxLaw law(shape, engine);
+  // The rotary scores are added to the others, so both exist at that moment;
+  // measured on the CPU backend. Other devices: as the option says.
+  if (law.cpu_)
+    law.latent_scores_ = std::max<std::int64_t>(2, law.latent_scores_);
   const std::int64_t s = law.compute_bytes_;
-  const bool concat = engine.Option("kv_cache") == "concat";
+  // mlx-lm's cache grows by concatenation. Other devices free the old copy
+  // before the scores are made; the CPU's queue still holds it.
+  const std::string_view cache = engine.Option("kv_cache");
+  const bool concat =
+      cache == "concat" || (law.queue_.with_cache > 0 && cache != "prealloc");
   for (std::size_t i = 0; i < shape.mixers.size(); ++i) {
     const Mixer& mixer = shape.mixers[i];
     if (mixer.q_heads == 0 || shape.MixerCount(static_cast<int>(i)) == 0) {
@@ -47,20 +57,20 @@ absl::StatusOr<MlxLaw> MlxLaw::Create(const ModelShape& shape,
     kind.window = mixer.kind == MixerKind::kSliding ? mixer.window : 0;
     kind.query_bytes = SatMul(mixer.q_heads, mixer.head_dim, s);
     kind.output_bytes = SatMul(mixer.q_heads, mixer.head_dim_v, s);
-    if (shape.hidden > 0) {
+    if (shape.hidden > 0 && law.queue_.with_cache == 0) {
       // Residual and normed input, and the projections beside q.
       const std::int64_t gate = mixer.output_gate ? mixer.q_heads : 0;
       const std::int64_t rows_kv =
           kind.latent ? mixer.kv_lora_rank + mixer.rope_dim
                       : mixer.kv_heads * (mixer.head_dim + mixer.head_dim_v);
-      kind.side_bytes = SatMul(
-          s, SatAdd(2 * shape.hidden, gate * mixer.head_dim_v, rows_kv));
+      kind.side_bytes =
+          SatMul(s, SatAdd(2 * shape.hidden, gate * mixer.head_dim_v, rows_kv));
     }
     if (concat && mixer.stores_kv) {
-      kind.concat_bytes = SatMul(
-          s, kind.latent ? mixer.kv_lora_rank + mixer.rope_dim
-                         : mixer.kv_heads *
-                               (mixer.head_dim + mixer.head_dim_v));
+      kind.concat_bytes =
+          SatMul(s, kind.latent
+                        ? mixer.kv_lora_rank + mixer.rope_dim
+                        : mixer.kv_heads * (mixer.head_dim + mixer.head_dim_v));
     }
     AttentionFacts facts{.q_heads = mixer.q_heads,
                          .kv_heads = mixer.kv_heads,
@@ -122,7 +132,7 @@ std::string MlxLaw::RouteName(const StepQuery& step) const {
   for (const Kind& kind : kinds_) {
     for (const Chunk& chunk : step.chunks) {
       TotalsSink sink;
-      EmitAttention(kind, chunk, 1, sink);
+      EmitAttention(kind, chunk, 1, 0, sink);
       const Bytes bytes = sink.Totals(0).transient_bytes;
       if (bytes <= largest) continue;
       largest = bytes;

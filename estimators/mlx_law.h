@@ -7,7 +7,8 @@
 //
 //   unfused   s*H*n*K + s*H*n*(D + Dv), and n*K + 4*(n + K) for a causal mask:
 //             one copy of the scores in the compute type, softmax in place, the
-//             scaled q and the output. Within 0.1 % of measured calls.
+//             scaled q and the output. Within 0.1 % of measured calls. With
+//             attention sinks two copies, and three on the CPU.
 //   full      s*H*n*(D + Dv); no term in K
 //   vector    the same, and the partial results of sdpa_vector_2pass
 //   cudnn     the same, and a bool mask converted to the compute type
@@ -20,6 +21,9 @@
 // that the model builds. A latent layer expands keys and values for all heads
 // when n > 1, and its rotary scores are handed to the kernel as a float mask
 // (mlx_lm/models/deepseek_v32.py), to which the others are added.
+//
+// On the CPU the queue of operations keeps a stretch of the layer alive beside
+// its scores (mlx_cpu_queue.h).
 //
 // Chunks of several sequences run one after another: each attention part is the
 // largest of them; what is linear in tokens adds up (model_parts.h).
@@ -36,6 +40,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "estimators/mlx_cpu_queue.h"
 #include "estimators/model_parts.h"
 #include "estimators/price_sink.h"
 #include "tidegate/catalogue.h"
@@ -58,18 +63,26 @@ class MlxLaw {
 
   template <typename Sink>
   void Emit(const StepQuery& step, Sink& sink) const {
+    // Tokens whose buffers wait in the CPU's queue.
+    const Tokens queued = queue_.with_cache > 0 ? StepTokens(step) : 0;
     for (const Kind& kind : kinds_) {
       for (const Chunk& chunk : step.chunks) {
-        EmitAttention(kind, chunk, 1, sink);
+        EmitAttention(kind, chunk, 1, queued, sink);
       }
       if (step.decode_tokens > 0) {
         // Decoding sequences are batched into one call, padded to the longest.
-        EmitAttention(kind,
-                      {.n = 1,
-                       .kv_len = step.decode_kv_len,
-                       .mask = MaskKind::kCausal},
-                      step.decode_tokens, sink);
+        EmitAttention(
+            kind,
+            {.n = 1, .kv_len = step.decode_kv_len, .mask = MaskKind::kCausal},
+            step.decode_tokens, queued, sink);
       }
+    }
+    if (queued > 0) {
+      sink.BeginPart("queued");
+      sink.AddMany(
+          "queued",
+          SatMul(queued, std::max(queue_.with_cache, queue_.after_cache)), 0);
+      sink.EndPart();
     }
     parts_.Emit(step, sink);
   }
@@ -146,14 +159,30 @@ class MlxLaw {
   void EmitIndexer(const Kind& kind, Tokens n, Tokens k, Sink& sink) const;
   template <typename Sink>
   void EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
-                     Sink& sink) const;
+                     Tokens queued, Sink& sink) const;
+  // What the CPU's queue keeps alive beside a layer's attention.
+  template <typename Sink>
+  void AddQueued(const Kind& kind, Tokens k, Tokens queued, Sink& sink) const {
+    if (queued == 0) return;
+    const Bytes with = SatMul(queued, queue_.with_cache);
+    const Bytes after = SatMul(queued, queue_.after_cache);
+    const Bytes old = SatMul(k, kind.concat_bytes);
+    if (after > SatAdd(with, old)) {
+      sink.AddMany("queued", after, 0);
+      return;
+    }
+    sink.AddMany("queued", with, 0);
+    if (old > 0) sink.AddFixed("old_keys_and_values", old);
+  }
   template <typename Sink>
   void EmitLatent(const Kind& kind, const Route& route, const Chunk& chunk,
-                  Tokens batch, Sink& sink) const;
+                  Tokens batch, Tokens queued, Sink& sink) const;
 
   std::int64_t compute_bytes_ = 2;
   std::int64_t latent_scores_ = 1;
   bool cuda_ = false;
+  bool cpu_ = false;
+  MlxCpuQueue queue_;
   std::vector<Kind> kinds_;
   ModelParts parts_;
 };
@@ -178,7 +207,8 @@ void MlxLaw::EmitIndexer(const Kind& kind, Tokens n, Tokens k,
 
 template <typename Sink>
 void MlxLaw::EmitLatent(const Kind& kind, const Route& route,
-                        const Chunk& chunk, Tokens batch, Sink& sink) const {
+                        const Chunk& chunk, Tokens batch, Tokens queued,
+                        Sink& sink) const {
   const Tokens k = chunk.kv_len;
   const Tokens rows = SatMul(batch, chunk.n);
   const std::int64_t score = chunk.mask == MaskKind::kArray
@@ -199,13 +229,15 @@ void MlxLaw::EmitLatent(const Kind& kind, const Route& route,
   sink.AddMany("scores", SatMul(scores, copies), scores);
   if (masked) sink.Add("mask", SatMul(rows, k));
   sink.AddFixed("expanded_keys", keys);
-  if (fused) {
+  // The CPU's queue may hold what comes before and after the scores.
+  if (fused || queued > 0) {
     sink.AddFixed("expanded_values", values);
     sink.Add("output", SatMul(rows, kind.output_bytes));
   }
   sink.Add("query", SatMul(rows, kind.query_bytes));
   if (!expands) sink.Add("absorbed", SatMul(batch, kind.absorbed_bytes));
   if (kind.side_bytes > 0) sink.Add("hidden", SatMul(rows, kind.side_bytes));
+  AddQueued(kind, k, queued, sink);
   sink.EndPart();
   if (fused) return;
   // Unfused, values are expanded only when the scores are done and the keys
@@ -217,12 +249,13 @@ void MlxLaw::EmitLatent(const Kind& kind, const Route& route,
   sink.Add("output", SatMul(rows, kind.output_bytes));
   if (!expands) sink.Add("absorbed", SatMul(batch, kind.absorbed_bytes));
   if (kind.side_bytes > 0) sink.Add("hidden", SatMul(rows, kind.side_bytes));
+  AddQueued(kind, k, queued, sink);
   sink.EndPart();
 }
 
 template <typename Sink>
 void MlxLaw::EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
-                           Sink& sink) const {
+                           Tokens queued, Sink& sink) const {
   const Tokens n = chunk.n;
   const Tokens k = kind.Attended(n, chunk.kv_len);
   const Tokens rows = SatMul(batch, n);
@@ -237,7 +270,7 @@ void MlxLaw::EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
     sink.EndPart();
   }
   if (kind.latent && route.supported) {
-    return EmitLatent(kind, route, chunk, batch, sink);
+    return EmitLatent(kind, route, chunk, batch, queued, sink);
   }
   sink.BeginPart(kind.part);
   Bytes output_bytes = kind.output_bytes;
@@ -250,12 +283,20 @@ void MlxLaw::EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
         if (mask == MaskKind::kArray && score < 4) {
           score = 4;
           output_bytes = SatMul(output_bytes, 2);
-          sink.AddFixed("promoted_values",
-                        SatMul(SatMul(batch, kind.kv_heads), k, kind.head_dim_v,
-                               4));
+          sink.AddFixed("promoted_values", SatMul(SatMul(batch, kind.kv_heads),
+                                                  k, kind.head_dim_v, 4));
         }
-        sink.Add("scores", SatMul(kind.heads, rows,
-                                  SatAdd(k, kind.extra_scores), score));
+        // Sinks are concatenated to the scores, which exist once before and
+        // once after. The product with the values then reads rows that are not
+        // dense: the CPU backend, and a product of one row, copies them.
+        const Bytes row = SatMul(SatAdd(k, kind.extra_scores), score);
+        const std::int64_t copies = kind.extra_scores == 0 ? 1
+                                    : cpu_ || n == 1       ? 3
+                                                           : 2;
+        sink.AddMany("scores",
+                     SatMul(SatMul(kind.heads, rows),
+                            SatAdd(row, SatMul(copies - 1, k, score))),
+                     SatMul(kind.heads, rows, row));
         if (mask == MaskKind::kCausal) {
           // arange(K), arange(n) and their comparison.
           sink.Add("mask", SatAdd(SatMul(n, k), SatMul(4, SatAdd(n, k))));
@@ -290,6 +331,7 @@ void MlxLaw::EmitAttention(const Kind& kind, const Chunk& chunk, Tokens batch,
   sink.Add("query", SatMul(rows, kind.query_bytes));
   sink.Add("output", SatMul(rows, output_bytes));
   if (kind.side_bytes > 0) sink.Add("hidden", SatMul(rows, kind.side_bytes));
+  AddQueued(kind, k, queued, sink);
   sink.EndPart();
 }
 

@@ -83,8 +83,8 @@ class ResidentModel {
     const std::int64_t elements = one.SequenceBytes(2, 2) - first;
     const std::int64_t count = shape.MixerCount(index);
     const Mixer& mixer = shape.mixers[index];
-    state_bytes_ =
-        SatAdd(state_bytes_, SatMul(count, std::max<Bytes>(0, first - elements)));
+    state_bytes_ = SatAdd(state_bytes_,
+                          SatMul(count, std::max<Bytes>(0, first - elements)));
     const std::int64_t all = SatMul(count, elements);
     if (all == 0) return;
     if (mixer.kind != MixerKind::kSliding) {

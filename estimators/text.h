@@ -22,8 +22,8 @@ inline void AppendPiece(std::string& out, std::string_view piece) {
   out.append(piece);
 }
 template <typename T>
-  requires(std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char>)
-void AppendPiece(std::string& out, T value) {
+requires(std::integral<T> && !std::same_as<T, bool> &&
+         !std::same_as<T, char>) void AppendPiece(std::string& out, T value) {
   out.append(std::to_string(value));
 }
 

@@ -196,8 +196,7 @@ absl::StatusOr<TomlNode> ParseToml(std::string_view text,
 
 TomlReader::TomlReader(const TomlNode& table, std::string_view file,
                        std::string_view path)
-    : TomlReader(table,
-                 std::make_shared<Shared>(Shared{std::string(file), {}}),
+    : TomlReader(table, std::make_shared<Shared>(Shared{std::string(file), {}}),
                  std::string(path)) {}
 
 TomlReader::TomlReader(const TomlNode& table, std::shared_ptr<Shared> shared,
@@ -217,8 +216,8 @@ std::string TomlReader::PathOf(std::string_view key) const {
 void TomlReader::ErrorAt(int line, int column, std::string_view key,
                          std::string_view message) {
   if (!shared_->status.ok()) return;
-  shared_->status = ErrorIn(shared_->file, line, column,
-                            Concat(PathOf(key), ": ", message));
+  shared_->status =
+      ErrorIn(shared_->file, line, column, Concat(PathOf(key), ": ", message));
 }
 
 void TomlReader::Error(std::string_view key, std::string_view message) {
@@ -229,8 +228,7 @@ void TomlReader::Error(std::string_view key, std::string_view message) {
                      placed ? entry.value.column : entry.column, key, message);
     }
   }
-  ErrorAt(std::max(table_->line, 1), std::max(table_->column, 1), key,
-          message);
+  ErrorAt(std::max(table_->line, 1), std::max(table_->column, 1), key, message);
 }
 
 void TomlReader::Expected(std::string_view key, std::string_view what,
@@ -309,8 +307,7 @@ bool TomlReader::Optional(std::string_view key, double* out) {
   return true;
 }
 
-bool TomlReader::Optional(std::string_view key,
-                          std::vector<std::string>* out) {
+bool TomlReader::Optional(std::string_view key, std::vector<std::string>* out) {
   const TomlNode* node = TakeKind(key, TomlNode::Kind::kArray);
   if (node == nullptr) return false;
   std::vector<std::string> values;
@@ -348,10 +345,9 @@ bool TomlReader::Integer(std::string_view key, std::int64_t min,
   std::int64_t value = 0;
   if (!Optional(key, &value)) return false;
   if (value < min || value > max) {
-    const std::string what =
-        max == std::numeric_limits<std::int64_t>::max()
-            ? Concat("an integer of at least ", min)
-            : Concat("an integer from ", min, " to ", max);
+    const std::string what = max == std::numeric_limits<std::int64_t>::max()
+                                 ? Concat("an integer of at least ", min)
+                                 : Concat("an integer from ", min, " to ", max);
     Expected(key, what, *table_->Find(key));
     return false;
   }
@@ -405,9 +401,9 @@ bool TomlReader::Word(std::string_view key,
     list += Concat(i == 0 ? "" : ", ", words[i]);
   }
   const std::string_view near = DidYouMean(node->string, words);
-  Error(key, Concat("expected one of ", list, ", got \"", node->string, "\"",
-                    near.empty() ? "" : Concat("; did you mean \"", near,
-                                               "\"?")));
+  Error(key,
+        Concat("expected one of ", list, ", got \"", node->string, "\"",
+               near.empty() ? "" : Concat("; did you mean \"", near, "\"?")));
   return false;
 }
 

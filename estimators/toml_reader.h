@@ -7,7 +7,8 @@
 //   TomlReader reader(root, "policy.toml");
 //   TomlReader chunk = reader.Table("chunk");   // absent: an empty table
 //   chunk.Optional("max", &max);
-//   TG_RETURN_IF_ERROR(chunk.Finish());         // a key nobody read is an error
+//   TG_RETURN_IF_ERROR(chunk.Finish());         // a key nobody read is an
+//   error
 //
 // Every message is "FILE:LINE:COLUMN: KEY: expected …, got …", with a
 // suggestion where a word was probably mistyped.

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <utility>
 
+#include "estimators/model_parts.h"
 #include "estimators/transformers_moments.h"
 
 namespace tidegate::internal {
@@ -55,6 +56,7 @@ bool Covers(Basis large, Basis small) {
     case B::kPadCells:
     case B::kWindowPadCells:
     case B::kSplits:
+    case B::kRows:
       return false;
   }
   return false;
@@ -252,6 +254,7 @@ void TransformersLaw::AddChunk(Tokens n, Tokens kv_len, Values& values) const {
 TransformersLaw::Values TransformersLaw::ValuesOf(const StepQuery& step) const {
   Values values{};
   values[static_cast<int>(Basis::kOne)] = 1;
+  values[static_cast<int>(Basis::kRows)] = StepLogitsRows(step);
   for (const Chunk& chunk : step.chunks) {
     AddChunk(chunk.n, chunk.kv_len, values);
   }

@@ -71,8 +71,9 @@ enum class Basis : std::uint8_t {
   kWindowKeys,
   kWindowRepeatKeys,
   kSplits,  // n * splits of the flash kernel, 0 where it does not split
+  kRows,    // rows of logits
 };
-inline constexpr int kBasisCount = 14;
+inline constexpr int kBasisCount = 15;
 
 class TransformersLaw {
  public:

@@ -407,11 +407,16 @@ void MomentBuilder::Moe(const FeedForward& block, const Mixer* mixer) {
 }
 
 // The norms upcast the hidden state and square it; the head sees the rows asked
-// for, one unless the caller wants more.
+// for, one unless the caller wants more. Logits come in the compute type, and
+// their caller's probabilities beside them.
 void MomentBuilder::Head() {
   Begin("norm");
   AddInputs(3);
   Add("norm_fp32", B::kTokens, 4 * shape_.hidden, 2);
+  if (shape_.vocab == 0) return;
+  Begin("head");
+  Add("hidden", B::kTokens, s_ * shape_.hidden);
+  Add("logits", B::kRows, s_ * shape_.vocab, 2);
 }
 
 }  // namespace tidegate::internal

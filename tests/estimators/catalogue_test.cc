@@ -257,8 +257,9 @@ TEST(CatalogueTest, ReplacesTheEngineOfTheSameName) {
 
 TEST(CatalogueFormatTest, NamesThePlaceOfAMistake) {
   EXPECT_THAT(ParseWith("n_min = 16", "n_mim = 16"),
-              StatusIs(kInvalid, "acme.toml:29:1: rule[1].n_mim: unknown key; "
-                                 "did you mean \"n_min\"?"));
+              StatusIs(kInvalid,
+                       "acme.toml:29:1: rule[1].n_mim: unknown key; "
+                       "did you mean \"n_min\"?"));
   EXPECT_THAT(ParseWith("masks = [\"causal\"]", "masks = [\"casual\"]"),
               StatusIs(kInvalid, HasSubstr("did you mean \"causal\"?")));
   EXPECT_THAT(ParseWith("since = \"1.2\"", "since = \"new\""),
@@ -326,9 +327,9 @@ TEST(RouteTableTest, BreakpointsAreWhereTheRouteChanges) {
 }
 
 TEST(MaskTest, NamesCanBeReadBack) {
-  for (const MaskKind mask : {MaskKind::kNone, MaskKind::kCausal,
-                              MaskKind::kBool, MaskKind::kFloat,
-                              MaskKind::kArray}) {
+  for (const MaskKind mask :
+       {MaskKind::kNone, MaskKind::kCausal, MaskKind::kBool, MaskKind::kFloat,
+        MaskKind::kArray}) {
     EXPECT_EQ(ParseMask(MaskName(mask)), mask);
   }
   EXPECT_EQ(ParseMask("dense"), std::nullopt);
@@ -344,8 +345,8 @@ TEST(EngineTest, ParsesNameVersionAndDevice) {
 }
 
 TEST(EngineTest, RefusesAnEngineWithAPartMissing) {
-  for (const char* text : {"mlx", "mlx@0.31", "@1/cpu", "mlx@/cpu", "mlx/cpu",
-                           "mlx@1/", ""}) {
+  for (const char* text :
+       {"mlx", "mlx@0.31", "@1/cpu", "mlx@/cpu", "mlx/cpu", "mlx@1/", ""}) {
     EXPECT_THAT(ParseEngine(text),
                 StatusIs(kInvalid, HasSubstr("NAME@VERSION/DEVICE")))
         << text;

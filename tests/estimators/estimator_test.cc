@@ -32,10 +32,10 @@ absl::Status Validated(const Chunk& chunk) {
 }
 
 ModelShape Hybrid() {
-  ModelShape shape = DenseModel(
-      {FullMixer(16, 4, 256), SlidingMixer(16, 8, 128, 1024), DeltaNetMixer(),
-       LatentMixer(16, 128, 64, 128, 512)},
-      2048, 8192, 100'000);
+  ModelShape shape =
+      DenseModel({FullMixer(16, 4, 256), SlidingMixer(16, 8, 128, 1024),
+                  DeltaNetMixer(), LatentMixer(16, 128, 64, 128, 512)},
+                 2048, 8192, 100'000);
   shape.layers.push_back({.mixer = 1});
   return shape;
 }
@@ -175,7 +175,9 @@ TEST(EstimatorTest, FullWidthCacheStandsBesideTheStoredOneDuringPrefill) {
 TEST(EstimatorTest, LlamaCppPaysWhenTheModelLoads) {
   EstimatorOptions options{
       .shape = DenseModel({FullMixer(8, 2, 64)}, 512, 1536, 1000),
-      .engine = {"llamacpp", "b5000", "cpu",
+      .engine = {"llamacpp",
+                 "b5000",
+                 "cpu",
                  {{"n_ubatch", "512"}, {"n_ctx", "8192"}}}};
   ASSERT_OK_AND_ASSIGN(const CreatedEstimator created,
                        CreateEstimator(options));
@@ -193,8 +195,8 @@ TEST(EstimatorTest, BreakpointsAscendWithoutRepeats) {
   ASSERT_OK_AND_ASSIGN(const CreatedEstimator created,
                        CreateEstimator(Mlx(shape)));
   std::vector<Tokens> out = {5};
-  created.estimator->Breakpoints(Axis::kChunk, 4096, 1, 4096,
-                                 MaskKind::kCausal, &out);
+  created.estimator->Breakpoints(Axis::kChunk, 4096, 1, 4096, MaskKind::kCausal,
+                                 &out);
   ASSERT_GT(out.size(), 1);
   EXPECT_EQ(out[0], 5);
   for (std::size_t i = 2; i < out.size(); ++i) EXPECT_LT(out[i - 1], out[i]);
@@ -206,8 +208,8 @@ TEST(EstimatorTest, FusedPriceHasNoBreakpoints) {
   ASSERT_OK_AND_ASSIGN(const CreatedEstimator created,
                        CreateEstimator(options));
   std::vector<Tokens> out;
-  created.estimator->Breakpoints(Axis::kN, 100'000, 16, 8192,
-                                 MaskKind::kCausal, &out);
+  created.estimator->Breakpoints(Axis::kN, 100'000, 16, 8192, MaskKind::kCausal,
+                                 &out);
   EXPECT_THAT(out, IsEmpty());
 }
 

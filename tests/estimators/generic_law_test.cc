@@ -34,14 +34,14 @@ PriceTotals Total(const EstimatorOptions& options, const Chunk& chunk) {
 }
 
 TEST(GenericLawTest, FusedHasNoTermInTheKvLength) {
-  EXPECT_EQ(Total(Options("fused"), {.n = 2048, .kv_len = 100'000})
-                .transient_bytes,
-            kOutput);
+  EXPECT_EQ(
+      Total(Options("fused"), {.n = 2048, .kv_len = 100'000}).transient_bytes,
+      kOutput);
 }
 
 TEST(GenericLawTest, UnfusedWritesTheScoresOut) {
-  EXPECT_EQ(Total(Options("unfused"), {.n = 2048, .kv_len = 100'000,
-                                       .mask = MaskKind::kNone})
+  EXPECT_EQ(Total(Options("unfused"),
+                  {.n = 2048, .kv_len = 100'000, .mask = MaskKind::kNone})
                 .transient_bytes,
             Bytes{32} * 2048 * 100'000 * 2 + kOutput);
 }
@@ -49,15 +49,15 @@ TEST(GenericLawTest, UnfusedWritesTheScoresOut) {
 TEST(GenericLawTest, ScoreBytesRaisesTheWidthOfTheScores) {
   EstimatorOptions options = Options("unfused");
   options.score_bytes = 10;
-  EXPECT_EQ(Total(options, {.n = 2048, .kv_len = 100'000,
-                            .mask = MaskKind::kNone})
-                .transient_bytes,
-            Bytes{32} * 2048 * 100'000 * 10 + kOutput);
+  EXPECT_EQ(
+      Total(options, {.n = 2048, .kv_len = 100'000, .mask = MaskKind::kNone})
+          .transient_bytes,
+      Bytes{32} * 2048 * 100'000 * 10 + kOutput);
 }
 
 TEST(GenericLawTest, MaskOfUnknownTypePromotesToFourBytes) {
-  EXPECT_EQ(Total(Options("unfused"), {.n = 2048, .kv_len = 100'000,
-                                       .mask = MaskKind::kArray})
+  EXPECT_EQ(Total(Options("unfused"),
+                  {.n = 2048, .kv_len = 100'000, .mask = MaskKind::kArray})
                 .transient_bytes,
             Bytes{32} * 2048 * 100'000 * 4 + kOutput);
 }
@@ -75,10 +75,10 @@ TEST(GenericLawTest, TileOnOneAxisLeavesTheOther) {
 TEST(GenericLawTest, SlidingLayerAttendsToItsWindowAndTheChunk) {
   EstimatorOptions options = Options("unfused");
   options.shape = AttentionOnly(SlidingMixer(32, 8, 128, 1024));
-  EXPECT_EQ(Total(options, {.n = 512, .kv_len = 100'000,
-                            .mask = MaskKind::kNone})
-                .largest_allocation_bytes,
-            Bytes{32} * 512 * (1023 + 512) * 2);
+  EXPECT_EQ(
+      Total(options, {.n = 512, .kv_len = 100'000, .mask = MaskKind::kNone})
+          .largest_allocation_bytes,
+      Bytes{32} * 512 * (1023 + 512) * 2);
 }
 
 TEST(GenericLawTest, LatentLayerExpandsItsKeysAndValues) {
@@ -100,8 +100,7 @@ TEST(GenericLawTest, UnknownEngineIsUnfusedAssumedAndWarnedAboutOnce) {
   EXPECT_EQ(price.route, "unfused");
   EXPECT_TRUE(price.assumed);
   options.score_bytes = 8;
-  EXPECT_GT(Total(options, chunk).transient_bytes,
-            3 * price.transient_bytes);
+  EXPECT_GT(Total(options, chunk).transient_bytes, 3 * price.transient_bytes);
 }
 
 }  // namespace

@@ -343,6 +343,28 @@ TEST(LlamaCppLawPropertyTest, TermsSumToTotalsAndCoverWhatMustBeAlive) {
   }
 }
 
+// The rotation of a quantised cache belongs to the cache: a layer whose head
+// dim it does not divide may come first.
+TEST(LlamaCppLawTest, LayersOfOtherHeadDimsShareARotatedCache) {
+  Mixer plain{.q_heads = 8, .kv_heads = 2, .head_dim = 72, .head_dim_v = 72};
+  Mixer rotated = plain;
+  rotated.head_dim = rotated.head_dim_v = 128;
+  ModelShape shape;
+  shape.model_type = "llama";
+  shape.hidden = 512;
+  shape.vocab = 1000;
+  shape.kv_element = ElementSize{34 * 65536 / 32};
+  shape.mixers = {plain, rotated};
+  shape.feed_forwards = {FeedForward{.intermediate = 1536}};
+  shape.layers = {Layer{.mixer = 0}, Layer{.mixer = 1}};
+  const LlamaCppLaw mixed(shape, {.flash_attention = true});
+  shape.layers = {Layer{.mixer = 0}};
+  const LlamaCppLaw alone(shape, {.flash_attention = true});
+  const Chunk chunk{.n = 512, .kv_len = 8192};
+  EXPECT_GT(PriceOf(mixed, chunk, 1).transient_bytes,
+            PriceOf(alone, chunk, 1).transient_bytes);
+}
+
 // More rows of logits never cost less.
 TEST(LlamaCppLawPropertyTest, GrowsWithTheRowsOfLogits) {
   RandomShapes random(11);

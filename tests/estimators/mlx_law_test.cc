@@ -40,8 +40,7 @@ Price Explained(const Estimator& estimator, const Chunk& chunk) {
 }
 
 // Bytes of a term; -1 when there is none.
-Bytes TermOf(const Price& price, std::string_view part,
-             std::string_view term) {
+Bytes TermOf(const Price& price, std::string_view part, std::string_view term) {
   for (const Part& p : price.parts) {
     if (p.name != part) continue;
     for (const Term& t : p.terms) {
@@ -53,9 +52,8 @@ Bytes TermOf(const Price& price, std::string_view part,
 
 TEST(MlxLawTest, UnfusedCallKeepsOneCopyOfTheScoresInTheComputeType) {
   const auto estimator = Mlx(AttentionOnly(FullMixer(24, 4, 256)), "0.31.2");
-  const Price price =
-      Explained(*estimator, {.n = 2048, .kv_len = 32768,
-                             .mask = MaskKind::kNone});
+  const Price price = Explained(
+      *estimator, {.n = 2048, .kv_len = 32768, .mask = MaskKind::kNone});
   EXPECT_EQ(price.route, "mlx.unfused");
   EXPECT_EQ(TermOf(price, "attention.full", "scores"),
             Bytes{24} * 2048 * 32768 * 2);
@@ -119,14 +117,15 @@ TEST(MlxLawTest, SlidingLayerAttendsToItsWindowAndTheChunk) {
   EXPECT_EQ(price.binding_part, "attention.sliding");
   EXPECT_EQ(TermOf(price, "attention.sliding", "scores"),
             Bytes{16} * 512 * (1023 + 512) * 2);
-  EXPECT_EQ(price.transient_bytes,
-            Explained(*estimator, {.n = 512, .kv_len = 50'000}).transient_bytes);
+  EXPECT_EQ(
+      price.transient_bytes,
+      Explained(*estimator, {.n = 512, .kv_len = 50'000}).transient_bytes);
 }
 
 TEST(MlxLawTest, SlidingLayerIsMaskedByAnArrayPastItsWindow) {
   // The accelerators' kernel takes causal calls only.
-  const auto estimator = Mlx(AttentionOnly(SlidingMixer(16, 8, 256, 2048)),
-                             "0.32.2", "metal-nax");
+  const auto estimator =
+      Mlx(AttentionOnly(SlidingMixer(16, 8, 256, 2048)), "0.32.2", "metal-nax");
   EXPECT_EQ(Explained(*estimator, {.n = 1024, .kv_len = 2048}).route,
             "mlx.full");
   EXPECT_EQ(Explained(*estimator, {.n = 1024, .kv_len = 2049}).route,
@@ -270,16 +269,16 @@ TEST(MlxLawTest, AgreesWithMeasuredCalls) {
     }
     ASSERT_EQ(f.size(), 9) << line;
     ASSERT_OK_AND_ASSIGN(const ComputeType compute, ParseComputeType(f[0]));
-    Mixer mixer = FullMixer(std::stoll(f[1]), std::stoll(f[2]),
-                            std::stoll(f[3]));
+    Mixer mixer =
+        FullMixer(std::stoll(f[1]), std::stoll(f[2]), std::stoll(f[3]));
     mixer.head_dim_v = std::stoll(f[4]);
-    const Chunk chunk{.n = std::stoll(f[5]), .kv_len = std::stoll(f[6]),
+    const Chunk chunk{.n = std::stoll(f[5]),
+                      .kv_len = std::stoll(f[6]),
                       .mask = *ParseMask(f[7])};
     const Bytes measured = std::stoll(f[8]);
-    const Bytes price =
-        Mlx(AttentionOnly(mixer, compute), "0.32.1", "cpu")
-            ->Total({.chunks = {&chunk, 1}})
-            .transient_bytes;
+    const Bytes price = Mlx(AttentionOnly(mixer, compute), "0.32.1", "cpu")
+                            ->Total({.chunks = {&chunk, 1}})
+                            .transient_bytes;
     // 0.1 % and a few bytes of rounding below; 30 % above, where MLX reused
     // a buffer of equal size.
     EXPECT_GE(price + price / 1000 + 64, measured) << line;

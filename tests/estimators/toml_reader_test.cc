@@ -56,9 +56,10 @@ TEST(TomlReaderTest, ReadsEachKindOfValue) {
 
 TEST(TomlReaderTest, LeavesAnAbsentOptionalValueAsItWas) {
   std::int64_t count = 7;
-  EXPECT_THAT(ReadTable("", [&](TomlReader& reader) {
-                EXPECT_FALSE(reader.Optional("count", &count));
-              }),
+  EXPECT_THAT(ReadTable("",
+                        [&](TomlReader& reader) {
+                          EXPECT_FALSE(reader.Optional("count", &count));
+                        }),
               IsOk());
   EXPECT_EQ(count, 7);
 }
@@ -68,8 +69,9 @@ TEST(TomlReaderTest, NamesTheLineAndColumnOfAWrongKind) {
   EXPECT_THAT(
       ReadTable("a = 1\ncount = \"ten\"\n",
                 [&](TomlReader& reader) { reader.Optional("count", &count); }),
-      StatusIs(kInvalid, "f.toml:2:9: count: expected an integer, got "
-                         "\"ten\""));
+      StatusIs(kInvalid,
+               "f.toml:2:9: count: expected an integer, got "
+               "\"ten\""));
 }
 
 TEST(TomlReaderTest, RefusesAnUnknownKeyAndSuggestsTheNearest) {
@@ -97,7 +99,8 @@ TEST(TomlReaderTest, SuggestsWhatAMissingKeyWasProbablyMistypedAs) {
 TEST(TomlReaderTest, SaysThatARequiredKeyIsMissing) {
   std::string name;
   EXPECT_THAT(
-      ReadTable("", [&](TomlReader& reader) { reader.Required("name", &name); }),
+      ReadTable("",
+                [&](TomlReader& reader) { reader.Required("name", &name); }),
       StatusIs(kInvalid, HasSubstr("name: missing key")));
 }
 
@@ -107,8 +110,9 @@ TEST(TomlReaderTest, RefusesAnIntegerOutsideItsRange) {
                         [&](TomlReader& reader) {
                           reader.Integer("max", 1, 10, &max);
                         }),
-              StatusIs(kInvalid, "f.toml:1:7: max: expected an integer from 1 "
-                                 "to 10, got 0"));
+              StatusIs(kInvalid,
+                       "f.toml:1:7: max: expected an integer from 1 "
+                       "to 10, got 0"));
 }
 
 TEST(TomlReaderTest, RefusesANumberThatIsNotFinite) {
@@ -134,20 +138,18 @@ TEST(TomlReaderTest, ReadsBytesFromTextAndFromIntegers) {
 
 TEST(TomlReaderTest, RefusesNegativeBytes) {
   std::int64_t bytes = 0;
-  EXPECT_THAT(
-      ReadTable("a = -1",
-                [&](TomlReader& reader) { reader.Bytes("a", &bytes); }),
-      StatusIs(kInvalid, HasSubstr("a: expected bytes")));
+  EXPECT_THAT(ReadTable("a = -1",
+                        [&](TomlReader& reader) { reader.Bytes("a", &bytes); }),
+              StatusIs(kInvalid, HasSubstr("a: expected bytes")));
 }
 
 TEST(TomlReaderTest, SuggestsAWord) {
   constexpr std::string_view kWords[] = {"fixed", "throttle"};
   int use = 0;
-  EXPECT_THAT(ReadTable("use = \"throtle\"",
-                        [&](TomlReader& reader) {
-                          reader.Word("use", kWords, &use);
-                        }),
-              StatusIs(kInvalid, HasSubstr("did you mean \"throttle\"?")));
+  EXPECT_THAT(
+      ReadTable("use = \"throtle\"",
+                [&](TomlReader& reader) { reader.Word("use", kWords, &use); }),
+      StatusIs(kInvalid, HasSubstr("did you mean \"throttle\"?")));
 }
 
 TEST(TomlReaderTest, KeepsTheFirstOfSeveralErrors) {
@@ -195,7 +197,8 @@ TEST(ParseTomlTest, TakesCharactersOutsideAsciiInStringsAndComments) {
        {"a = \"\xC3\xA4\" # \xC3\xA4\n", "a = '\xC3\xA4'\n",
         "a = \"\"\"\n\xC3\xA4 \"quoted\" \xC3\xA4\"\"\"\"\n# \xC3\xA4\n",
         "a = '''\n\xC3\xA4'''\n", "a = \"\\\"\xC3\xA4\"\n",
-        "\xEF\xBB\xBF" "a = 1\n"}) {
+        "\xEF\xBB\xBF"
+        "a = 1\n"}) {
     EXPECT_THAT(ParseToml(text, "f.toml"), IsOk()) << text;
   }
 }

@@ -257,13 +257,51 @@ TEST(TransformersLawTest, NeverFallsBetweenBreakpoints) {
   }
 }
 
-TEST(TransformersLawTest, LongestSequenceSaturates) {
+TEST(TransformersLawTest, LongestSequenceIsPricedWithoutWrapping) {
   for (const char* model : {"llama3_70b", "gemma3_12b", "qwen3_next_80b_a3b"}) {
-    const TransformersLaw law(ShapeOf(model), OptionsOf("eager", "dynamic"));
-    EXPECT_EQ(TotalOf(law, kTokensMax, kTokensMax).transient_bytes, kBytesMax);
-    EXPECT_GE(ExplainOf(law, kTokensMax, kTokensMax).transient_bytes,
-              kBytesMax);
+    const ModelShape shape = ShapeOf(model);
+    std::int64_t heads = 0;
+    for (const Mixer& mixer : shape.mixers) {
+      if (mixer.kind == MixerKind::kFull) heads = mixer.q_heads;
+    }
+    ASSERT_GT(heads, 0);
+    const TransformersLaw law(shape, OptionsOf("eager", "dynamic"));
+    const PriceTotals total = TotalOf(law, kTokensMax, kTokensMax);
+    EXPECT_EQ(total, ExplainOf(law, kTokensMax, kTokensMax)) << model;
+    // bf16: scores, their fp32 copy and the fp32 softmax, and the mask. The
+    // sliding layers' mask and what is linear in n come on top.
+    const __int128 exact =
+        static_cast<__int128>(10 * heads + 2) * kTokensMax * kTokensMax;
+    ASSERT_LT(exact, kBytesMax) << model;
+    EXPECT_GE(total.transient_bytes, exact) << model;
+    EXPECT_LE(total.transient_bytes, exact + exact / 50) << model;
   }
+}
+
+TEST(TransformersLawTest, ScoresBeyondEveryDeviceSaturate) {
+  ModelShape shape = ShapeOf("llama3_70b");
+  // 128 heads: 1,282 bytes for each of 1e16 pairs, above 2^63.
+  for (Mixer& mixer : shape.mixers) mixer.q_heads = 128;
+  const TransformersLaw law(shape, OptionsOf("eager", "dynamic"));
+  const PriceTotals total = TotalOf(law, kTokensMax, kTokensMax);
+  EXPECT_EQ(total.transient_bytes, kBytesMax);
+  EXPECT_EQ(total, ExplainOf(law, kTokensMax, kTokensMax));
+}
+
+TEST(TransformersLawTest, LogitsOfEveryTokenAreATermOfTheirOwn) {
+  const ModelShape shape = ShapeOf("gemma3_12b");
+  const TransformersLaw law(shape, OptionsOf("sdpa", "dynamic"));
+  const Chunk chunk{.n = 8192, .kv_len = 8192};
+  const StepQuery step{.chunks = {&chunk, 1}, .logits_rows = 8192};
+  TermsSink sink;
+  law.Emit(step, sink);
+  const Price price = sink.Take(law.Resident(step));
+  EXPECT_EQ(price.binding_part, "head");
+  EXPECT_EQ(TermOf(price, "head", "logits"), Bytes{2} * 2 * 8192 * 262'208);
+  TotalsSink totals;
+  law.Emit(step, totals);
+  EXPECT_EQ(totals.Totals(law.Resident(step)),
+            static_cast<const PriceTotals&>(price));
 }
 
 TEST(TransformersLawTest, UnknownModelTypesAreAssumed) {

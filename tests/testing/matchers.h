@@ -35,13 +35,12 @@ MATCHER_P2(StatusIs, code, message, "has the status code and message") {
   const absl::Status& status = GetStatus(arg);
   *result_listener << status.ToString();
   return status.code() == code &&
-         ::testing::ExplainMatchResult(
-             message, std::string(status.message()), result_listener);
+         ::testing::ExplainMatchResult(message, std::string(status.message()),
+                                       result_listener);
 }
 
 #define ASSERT_OK_AND_ASSIGN(lhs, expr) \
-  ASSERT_OK_AND_ASSIGN_IMPL_(           \
-      TG_CONCAT_(status_or_, __LINE__), lhs, expr)
+  ASSERT_OK_AND_ASSIGN_IMPL_(TG_CONCAT_(status_or_, __LINE__), lhs, expr)
 #define TG_CONCAT_INNER_(a, b) a##b
 #define TG_CONCAT_(a, b) TG_CONCAT_INNER_(a, b)
 #define ASSERT_OK_AND_ASSIGN_IMPL_(statusor, lhs, expr) \

@@ -52,6 +52,7 @@ inline Mixer DeltaNetMixer() {
   mixer.linear_value_heads = 32;
   mixer.linear_key_dim = 128;
   mixer.linear_value_dim = 128;
+  mixer.linear_inner = 32 * 128;
   mixer.conv_dim = 2 * 16 * 128 + 32 * 128;
   mixer.conv_kernel = 4;
   return mixer;
