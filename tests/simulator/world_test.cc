@@ -133,7 +133,9 @@ TEST(WorldTest, TheOutputOfAFusedChunkIsItsLargestAllocation) {
   setup.max_allocation = 2 * 8 * 4 * 4;
   World world(setup);
   EXPECT_TRUE(Start(world, {.n = 8, .kv_len = 100}).fits);
-  world.End(Start(world, {.n = 8, .kv_len = 100}));
+  setup.max_allocation = 2 * 8 * 4 * 4 - 1;
+  World smaller(setup);
+  EXPECT_FALSE(Start(smaller, {.n = 8, .kv_len = 100}).fits);
 }
 
 TEST(WorldTest, ThePoolKeepsTransientsAndUsesThemAgain) {
