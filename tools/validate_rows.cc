@@ -59,7 +59,9 @@ absl::StatusOr<ComputeType> ReadCompute(const CsvTable& table,
   return ParseComputeType(text);
 }
 
+// A table without the column holds only rows that ran.
 absl::StatusOr<std::string> ReadStatus(const CsvTable& table, std::size_t row) {
+  if (!table.Has("status")) return std::string("ok");
   return table.Word(row, "status", {"ok", "oom", "unsupported"});
 }
 
@@ -97,6 +99,7 @@ absl::StatusOr<std::string> Key(const CsvTable& table, std::size_t row,
                                 const std::vector<std::string_view>& columns) {
   std::string key;
   for (const std::string_view column : columns) {
+    if (!table.Has(column)) continue;  // the same for every row
     TG_ASSIGN_OR_RETURN(const std::string text, table.Text(row, column));
     key += text;
     key += '\n';
@@ -373,8 +376,12 @@ absl::StatusOr<JudgedRow> JudgeModel(const CsvTable& table, std::size_t row,
           return table.Error(row, "model", "the name of a file in models/");
         }
         ModelOverrides overrides;
-        TG_ASSIGN_OR_RETURN(overrides.compute, ReadCompute(table, row));
-        overrides.kv_element = ElementSize::OfBytes(SizeOf(*overrides.compute));
+        // Without the column, the type is the model's own.
+        if (table.Has("dtype")) {
+          TG_ASSIGN_OR_RETURN(overrides.compute, ReadCompute(table, row));
+          overrides.kv_element =
+              ElementSize::OfBytes(SizeOf(*overrides.compute));
+        }
         TG_ASSIGN_OR_RETURN(overrides.layers,
                             table.Integer(row, "layers_measured", 1));
         const std::filesystem::path folder =

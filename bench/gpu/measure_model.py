@@ -13,7 +13,7 @@ the peak of each part, with the source line that allocated each.
 
   measure_model.py --out DIR [--models a,b,c] [--seconds 480] [--seconds_per_model 14] [--profile]
 
-Output: DIR/rows.csv (the columns of tests/data/torch_h200_models.csv), DIR/configs.json, DIR/blocks.jsonl, DIR/errors.txt.
+Output: DIR/rows.csv (the columns of tests/data/h200/model_h200.csv), DIR/configs.json, DIR/blocks.jsonl, DIR/errors.txt.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Golden numbers: rows of tests/data/torch_h200_models.csv, measured with
+// Golden numbers: rows of tests/data/h200/model_h200.csv, measured with
 // bench/gpu/measure_model.py (torch 2.11.0+cu130, transformers 5.17.0, H200).
 
 #include "estimators/transformers_law.h"
@@ -31,7 +31,7 @@ std::string DataPath(const std::string& name) {
 
 ModelShape ShapeOf(const std::string& model) {
   absl::StatusOr<ModelConfig> config =
-      LoadModelConfig(DataPath("models_h200/" + model + ".json"),
+      LoadModelConfig(DataPath("h200/models/" + model + ".json"),
                       {.compute = ComputeType::kBf16});
   EXPECT_THAT(config, ::tidegate::testing::IsOk());
   return config.ok() ? config->shape : ModelShape{};
@@ -83,7 +83,7 @@ struct Row {
 };
 
 std::vector<Row> ReadRows() {
-  std::ifstream file(DataPath("torch_h200_models.csv"));
+  std::ifstream file(DataPath("h200/model_h200.csv"));
   std::string line;
   std::map<std::string, int> column;
   std::vector<Row> rows;

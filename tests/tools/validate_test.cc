@@ -118,7 +118,7 @@ TEST(CsvTest, RefusesBrokenTables) {
 
 TEST(ValidateTest, PricesEveryKindOfTable) {
   for (const auto& [file, rows, not_priced] :
-       {std::tuple{"attention_torch.csv", 20, 4},
+       {std::tuple{"attention_torch.csv", 17, 7},
         {"masks_torch.csv", 5, 0},
         {"attention_mlx.csv", 12, 2},
         {"compute_buffers_llamacpp.csv", 8, 0}}) {
@@ -130,6 +130,32 @@ TEST(ValidateTest, PricesEveryKindOfTable) {
     EXPECT_EQ(report.total.not_priced, not_priced) << file;
     EXPECT_FALSE(report.groups.empty()) << file;
   }
+}
+
+// Whole models: a law may round up, but hardly ever down.
+TEST(ValidateTest, PricesWholeModelsWithinTheirLimits) {
+  ASSERT_OK_AND_ASSIGN(
+      const ValidationReport report,
+      ValidateFiles({TIDEGATE_SOURCE_DIR "/tests/data/h200/model_h200.csv"},
+                    {}));
+  const ValidationCounts& total = report.total;
+  EXPECT_EQ(total.rows, 662);
+  EXPECT_LE(static_cast<double>(total.under),
+            0.005 * static_cast<double>(total.rows))
+      << ToText(report);
+  EXPECT_EQ(total.route_wrong, 0);
+  EXPECT_EQ(total.skipped_oom, 0);
+  ASSERT_TRUE(total.p95.has_value());
+  EXPECT_LE(*total.p95, 1.30) << ToText(report);
+}
+
+TEST(ValidateTest, AModelWithoutItsConfigIsAnErrorThatNamesIt) {
+  const TemporaryFile file(
+      "model,layers_measured,attn,cache,n,L,torch,device,transient_bytes\n"
+      "nobody,2,sdpa,dynamic,512,1024,2.11.0,NVIDIA H200,1000\n");
+  EXPECT_THAT(
+      ValidateFiles({file.path()}, {}),
+      StatusIs(absl::StatusCode::kNotFound, HasSubstr("models/nobody.json")));
 }
 
 TEST(ValidateTest, TellsTablesByTheirHeader) {

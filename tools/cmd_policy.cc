@@ -1,0 +1,169 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// tidegate policy check: whether a policy file is right, and what it says.
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "estimators/text.h"
+#include "tidegate/policy.h"
+#include "tidegate/policy_file.h"
+#include "tidegate/status.h"
+#include "tools/arguments.h"
+#include "tools/inputs.h"
+#include "tools/output.h"
+#include "tools/price_output.h"
+
+namespace tidegate::tools {
+namespace {
+
+using internal::Concat;
+using internal::FormatBytes;
+
+struct Setting {
+  std::string name;
+  std::string value;
+};
+
+std::string BytesOr(const std::optional<Bytes>& bytes,
+                    std::string_view otherwise) {
+  return bytes.has_value() ? FormatBytes(*bytes) : std::string(otherwise);
+}
+
+std::string ModelText(const PolicyFile& policy, const Inputs* inputs) {
+  if (inputs != nullptr) {
+    return Concat(inputs->shape.name, ", ", inputs->shape.layers.size(),
+                  inputs->shape.layers.size() == 1 ? " layer" : " layers", " (",
+                  inputs->model_source, ")");
+  }
+  if (policy.model_config.has_value()) return *policy.model_config;
+  if (policy.model_shape.has_value()) return "inline shape";
+  return "not stated: give --model";
+}
+
+std::string EngineText(const PolicyFile& policy) {
+  if (!policy.engine.has_value()) return "not stated: give --engine";
+  std::string text = EngineName(*policy.engine);
+  for (const auto& [key, value] : policy.engine->options) {
+    text += Concat(", ", key, " = ", value);
+  }
+  return text;
+}
+
+// What is in effect, defaults included.
+std::vector<Setting> Settings(const PolicyFile& policy, const Inputs* inputs) {
+  const ChunkLimits chunk = ReadChunkLimits(policy);
+  const std::int64_t queue_max = policy.queue_max.value_or(0);
+  const Bytes cache = policy.cache_capacity.value_or(0);
+  return {
+      {"model", ModelText(policy, inputs)},
+      {"engine", EngineText(policy)},
+      {"estimator", Concat(policy.estimator.value_or("catalog"),
+                           policy.catalogue.has_value()
+                               ? Concat(", catalogue ", *policy.catalogue)
+                               : "")},
+      {"ceiling", BytesOr(policy.ceiling, "not stated: give --ceiling")},
+      {"base", BytesOr(policy.base, "the size of the weights, if known")},
+      {"headroom", FormatBytes(policy.headroom.value_or(0))},
+      {"largest allocation", BytesOr(policy.max_allocation, "no limit")},
+      {"chunk", Concat(policy.chunk_policy.value_or("throttle"), ", at most ",
+                       TokenCount(chunk.max), ", floor ", Grouped(chunk.floor),
+                       ", quantum ", Grouped(chunk.quantum))},
+      {"admission",
+       Concat(policy.admission_policy.value_or("reserve"),
+              queue_max > 0 ? Concat(", at most ", Grouped(queue_max),
+                                     " requests waiting")
+                            : "")},
+      {"order", policy.order_policy.value_or("fcfs")},
+      {"prefix cache", cache > 0
+                           ? Concat(FormatBytes(cache), " in blocks of ",
+                                    TokenCount(policy.cache_block.value_or(64)))
+                           : "none"},
+  };
+}
+
+// Everything that the file says about model, engine and limits must fit
+// together. What it leaves open is left to the command line; a model that lies
+// elsewhere than on this machine is a warning.
+absl::StatusOr<std::optional<Inputs>> CheckTogether(
+    const PolicyFile& policy, std::vector<std::string>* warnings) {
+  std::optional<Inputs> inputs;
+  const bool has_model =
+      policy.model_config.has_value() || policy.model_shape.has_value();
+  const bool has_engine = policy.engine.has_value() ||
+                          policy.estimator.value_or("catalog") != "catalog";
+  if (has_model && has_engine) {
+    absl::StatusOr<Inputs> loaded = LoadInputs(policy);
+    if (loaded.ok()) {
+      inputs = *std::move(loaded);
+      *warnings = inputs->warnings;
+    } else if (loaded.status().code() == absl::StatusCode::kNotFound) {
+      warnings->push_back(Concat("checked without it: ",
+                                 std::string(loaded.status().message())));
+    } else {
+      return loaded.status();
+    }
+  }
+  if (inputs.has_value() && policy.ceiling.has_value()) {
+    TG_ASSIGN_OR_RETURN(const MemoryLimits memory,
+                        ReadMemoryLimits(*inputs, warnings));
+    TG_RETURN_IF_ERROR(
+        CheckLimits(memory, ReadChunkLimits(policy), policy, warnings));
+  }
+  return inputs;
+}
+
+}  // namespace
+
+absl::StatusOr<int> RunPolicyCheck(const Arguments& args, Streams& io) {
+  if (args.files.size() != 1) {
+    return internal::InvalidArgument("expected one policy file, got ",
+                                     args.files.size());
+  }
+  const std::string& file = args.files.front();
+  TG_ASSIGN_OR_RETURN(const PolicyFile policy, LoadPolicyFile(file));
+  std::vector<std::string> warnings = policy.warnings;
+  absl::StatusOr<std::optional<Inputs>> inputs =
+      CheckTogether(policy, &warnings);
+  if (!inputs.ok()) {
+    // Parts are made by code that does not know the file.
+    const std::string message(inputs.status().message());
+    return absl::Status(
+        inputs.status().code(),
+        message.starts_with(file) ? message : Concat(file, ": ", message));
+  }
+  const std::vector<Setting> settings =
+      Settings(policy, inputs->has_value() ? &**inputs : nullptr);
+  if (args.json) {
+    JsonWriter json;
+    json.Put("file", std::string_view(file));
+    json.BeginObject("settings");
+    for (const Setting& setting : settings) {
+      std::string key = setting.name;
+      std::replace(key.begin(), key.end(), ' ', '_');
+      json.Put(key, std::string_view(setting.value));
+    }
+    json.End();
+    PutStrings("warnings", warnings, json);
+    io.out << json.ToString();
+    return kExitDone;
+  }
+  PrintWarnings(warnings, io.err);
+  io.out << file << ": "
+         << (warnings.empty()
+                 ? "no complaints"
+                 : Concat("valid, with ", warnings.size(),
+                          warnings.size() == 1 ? " warning" : " warnings"))
+         << "\n\n";
+  TextTable table({"setting", "in effect"}, {Align::kLeft, Align::kLeft});
+  for (const Setting& setting : settings) {
+    table.Add({setting.name, setting.value});
+  }
+  io.out << table.ToString();
+  return kExitDone;
+}
+
+}  // namespace tidegate::tools

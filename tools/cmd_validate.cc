@@ -1,0 +1,30 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// tidegate validate: prices against measured rows.
+
+#include "tidegate/status.h"
+#include "tools/arguments.h"
+#include "tools/inputs.h"
+#include "tools/validate.h"
+
+namespace tidegate::tools {
+
+absl::StatusOr<int> RunValidate(const Arguments& args, Streams& io) {
+  ValidateOptions options;
+  options.with_scratch = args.with_scratch;
+  if (args.catalogue.has_value()) {
+    TG_ASSIGN_OR_RETURN(options.catalogue, ReadFile(*args.catalogue));
+    options.catalogue_file = *args.catalogue;
+  }
+  TG_ASSIGN_OR_RETURN(const ValidationReport report,
+                      ValidateFiles(args.files, options));
+  if (args.json) {
+    io.out << ToJson(report) << "\n";
+  } else {
+    io.out << ToText(report);
+  }
+  return kExitDone;
+}
+
+}  // namespace tidegate::tools

@@ -1,0 +1,74 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tools/summary.h"
+
+#include "estimators/text.h"
+
+namespace tidegate::tools {
+
+using internal::Concat;
+using internal::FormatBytes;
+
+void PutSummary(const SimulationResult& result, JsonWriter& json) {
+  json.Put("requests", result.requests);
+  json.Put("finished", result.finished);
+  json.Put("rejected", result.rejected);
+  json.Put("cancelled", result.cancelled);
+  json.Put("out_of_memory", result.out_of_memory);
+  json.Put("chunks", result.chunks);
+  json.Put("tokens_per_s", result.tokens_per_s);
+  json.Put("ttft_p50_s", result.ttft_p50_s);
+  json.Put("ttft_p99_s", result.ttft_p99_s);
+  json.Put("peak_bytes", result.peak_bytes);
+  json.Put("ceiling_bytes", result.ceiling_bytes);
+  json.BeginObject("refusals");
+  for (const auto& [code, count] : result.refusals) json.Put(code, count);
+  json.End();
+  json.Put("span_s", result.span_s);
+  json.Put("computed_tokens", result.computed_tokens);
+  json.Put("cache_hit_tokens", result.cache_hit_tokens);
+  json.Put("cache_recomputed_tokens", result.cache_recomputed_tokens);
+  json.Put("cache_evicted_blocks", result.cache_evicted_blocks);
+}
+
+std::string SummaryTable(const SimulationResult& result) {
+  TextTable table({"result", "", ""},
+                  {Align::kLeft, Align::kRight, Align::kLeft});
+  const auto add = [&](std::string name, std::string value,
+                       std::string note = "") {
+    table.Add({std::move(name), std::move(value), std::move(note)});
+  };
+  add("requests", Grouped(result.requests));
+  add("  finished", Grouped(result.finished));
+  std::string codes;
+  for (const auto& [code, count] : result.refusals) {
+    codes += Concat(codes.empty() ? "" : ", ", Grouped(count), " ", code);
+  }
+  add("  rejected", Grouped(result.rejected), codes);
+  add("  cancelled", Grouped(result.cancelled));
+  add("out of memory", Grouped(result.out_of_memory),
+      result.out_of_memory > 0 ? "chunks that the engine could not run" : "");
+  add("chunks", Grouped(result.chunks));
+  add("tokens computed", Grouped(result.computed_tokens),
+      Concat(Number(result.tokens_per_s, 1), " a second over ",
+             Number(result.span_s, 1), " s"));
+  add("TTFT, median", Concat(Number(result.ttft_p50_s, 3), " s"));
+  add("TTFT, 99th percentile", Concat(Number(result.ttft_p99_s, 3), " s"));
+  const double share = result.ceiling_bytes > 0
+                           ? 100.0 * static_cast<double>(result.peak_bytes) /
+                                 static_cast<double>(result.ceiling_bytes)
+                           : 0;
+  add("peak memory", FormatBytes(result.peak_bytes),
+      Concat(Number(share, 1), " % of the ceiling of ",
+             FormatBytes(result.ceiling_bytes)));
+  if (result.cache_hit_tokens > 0 || result.cache_recomputed_tokens > 0) {
+    add("cached tokens", Grouped(result.cache_hit_tokens),
+        Concat(Grouped(result.cache_recomputed_tokens),
+               " more could have been, and were computed again"));
+    add("blocks evicted", Grouped(result.cache_evicted_blocks));
+  }
+  return table.ToString();
+}
+
+}  // namespace tidegate::tools

@@ -1,0 +1,25 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// What came of a simulation, for people and as JSON.
+
+#ifndef TIDEGATE_TOOLS_SUMMARY_H_
+#define TIDEGATE_TOOLS_SUMMARY_H_
+
+#include <string>
+
+#include "tidegate/simulator.h"
+#include "tools/output.h"
+
+namespace tidegate::tools {
+
+// requests, finished, rejected, cancelled, out_of_memory, chunks, tokens_per_s,
+// ttft_p50_s, ttft_p99_s, peak_bytes, ceiling_bytes, refusals {code: count},
+// and what the prefix cache did.
+void PutSummary(const SimulationResult& result, JsonWriter& json);
+
+std::string SummaryTable(const SimulationResult& result);
+
+}  // namespace tidegate::tools
+
+#endif  // TIDEGATE_TOOLS_SUMMARY_H_
