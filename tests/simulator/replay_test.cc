@@ -229,9 +229,14 @@ TEST(ReplayTest, EveryScenarioOfTheSharedCollectionPasses) {
   }
   std::sort(paths.begin(), paths.end());
   for (const std::string& path : paths) {
+    const std::vector<std::string> lines = Shortcomings({path});
+    // A word of a later version is reserved, and its scenarios wait for it.
+    if (lines.size() == 1 &&
+        lines[0].ends_with("which this version does not have")) {
+      continue;
+    }
     EXPECT_THAT(
-        Shortcomings({path}),
-        ::testing::ElementsAre(::testing::EndsWith(" passed, 0 failed")))
+        lines, ::testing::ElementsAre(::testing::EndsWith(" passed, 0 failed")))
         << path;
   }
 }
