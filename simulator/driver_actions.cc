@@ -113,10 +113,12 @@ absl::Status Driver::CheckStep(const RunStep& action) const {
     return Broken("step ", action.step, " has a price of ", price,
                   " bytes and a room of ", action.room_bytes);
   }
-  // The room is not taken on trust: no more than the last reading leaves, with
-  // what the pool would give back or use again.
+  // The room is not taken on trust: no more than the last reading leaves, what
+  // this answer freed before the step, and what the pool would give back or use
+  // again.
+  const Bytes live = std::min(told_live_, world_.Live());
   const Bytes line =
-      world_.ceiling() - options_.scheduler.memory.headroom - told_live_;
+      world_.ceiling() - options_.scheduler.memory.headroom - live;
   const Bytes room =
       SatAdd(std::max<Bytes>(line, 0), world_.ReclaimableBytes("pool"));
   if (price > room) {
