@@ -225,7 +225,7 @@ TEST(ExplainCommandTest, TheRouteOfThePriceIsAmongThoseOfTheLayers) {
     for (const char* model :
          {"llama-3.1-8b", "gemma-2-9b", "gemma-3-27b", "deepseek-v3",
           "gpt-oss-20b", "qwen3-next-80b-a3b"}) {
-      Arguments args = Llama(engine, "4096", "120 GiB");
+      Arguments args = Llama(engine, "4096", "8000 GiB");
       args.model = std::string(TIDEGATE_SOURCE_DIR "/tests/data/configs/") +
                    model + ".json";
       const nlohmann::json json = Json(RunExplain, args, kExitDone);

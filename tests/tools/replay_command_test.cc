@@ -31,14 +31,9 @@ std::string FirstLine() {
 std::string WrongLine() {
   auto json = nlohmann::ordered_json::parse(FirstLine());
   json["id"] = "wrong-on-purpose";
-  for (auto& [key, value] : json["expect"].items()) {
-    if (value.is_number_integer()) value = 1;
-    if (value.is_object()) {
-      for (auto& [inner, number] : value.items()) {
-        if (number.is_number_integer()) number = 1;
-      }
-    }
-  }
+  // Two bytes for a price of gigabytes.
+  json["expect"]["prices"][0]["at_least"] = 1;
+  json["expect"]["prices"][0]["at_most"] = 2;
   return json.dump() + "\n";
 }
 
