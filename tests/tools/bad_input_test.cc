@@ -316,7 +316,7 @@ std::vector<Bad> Files() {
        "m,2,sdpa,dynamic,x,1,2.11,H200,1\n"},
       {"CatalogueWithUnknownKey",
        Price({"--n", "5", "--catalogue", "bad.toml"}),
-       {"bad.toml:2:1: ", "nmae", "did you mean"},
+       {"bad.toml:2:1: engine.nmae: unknown key"},
        "bad.toml",
        "[engine]\nnmae = 1\nname = \"mlx\"\nlaw = \"mlx\"\noldest = \"1.0\"\n"
        "newest = \"2.0\"\ndevices = [\"cpu\"]\n"},
