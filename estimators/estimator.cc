@@ -25,8 +25,8 @@ using internal::ResidentModel;
 
 namespace {
 
-constexpr std::array<std::string_view, 4> kUses = {"fused", "tiled", "unfused",
-                                                   "catalog"};
+constexpr std::array<std::string_view, 5> kUses = {"fused", "tiled", "unfused",
+                                                   "catalog", "calibrated"};
 
 // Wider scores than this are no number format.
 constexpr std::int64_t kScoreBytesMax = 64;
@@ -78,8 +78,10 @@ absl::StatusOr<CreatedEstimator> CreateEstimator(
   if (at == kUses.end()) {
     const std::string_view near = DidYouMean(use, kUses);
     return InvalidArgument(
-        "estimator.use: expected fused, tiled, unfused or catalog, got \"", use,
-        "\"", near.empty() ? "" : Concat("; did you mean \"", near, "\"?"));
+        "estimator.use: expected fused, tiled, unfused, catalog or calibrated, "
+        "got \"",
+        use, "\"",
+        near.empty() ? "" : Concat("; did you mean \"", near, "\"?"));
   }
 
   const Catalogue* catalogue = &Catalogue::Builtin();
@@ -93,10 +95,9 @@ absl::StatusOr<CreatedEstimator> CreateEstimator(
                       catalogue->Resolve(options.engine));
 
   CreatedEstimator created;
-  if (use == "catalog") {
-    TG_ASSIGN_OR_RETURN(
-        created.estimator,
-        internal::CreateCatalogEstimator(*catalogue, engine, options));
+  if (use == "catalog" || use == "calibrated") {
+    TG_ASSIGN_OR_RETURN(created.estimator, internal::CreateCatalogEstimator(
+                                               *catalogue, engine, options));
     created.warnings = std::move(engine.warnings);
     return created;
   }

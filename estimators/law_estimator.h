@@ -87,6 +87,10 @@ class LawEstimator final : public Estimator {
     return price;
   }
 
+  std::string RouteName(const StepQuery& step) const override {
+    return law_.RouteName(step);
+  }
+
   void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
                    MaskKind mask, std::vector<Tokens>* out) const override {
     const auto first = static_cast<std::ptrdiff_t>(out->size());

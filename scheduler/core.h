@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "estimators/calibrated_estimator.h"
+#include "estimators/calibrator.h"
 #include "scheduler/growth_meter.h"
 #include "scheduler/ledger.h"
 #include "scheduler/memory_state.h"
@@ -37,7 +39,9 @@ class Core final : public Scheduler {
   absl::Status Handle(const Event& event, Instant now,
                       std::vector<Action>* actions) override;
   SchedulerStats Stats() const override;
-  const Estimator& Prices() const override { return *options_.estimator; }
+  const Estimator& Prices() const override {
+    return options_.calibrate ? corrected_ : *options_.estimator;
+  }
 
  private:
   struct RunningStep {
@@ -46,6 +50,8 @@ class Core final : public Scheduler {
     Tokens start = 0;
     Tokens n = 0;
     PriceTotals price;
+    MaskKind mask = MaskKind::kCausal;
+    Bytes live_before = 0;
     // To see by how much memory grew: live bytes less what can be reclaimed,
     // and what all requests held, when it started.
     Bytes lasting_before = 0;
@@ -69,6 +75,7 @@ class Core final : public Scheduler {
   absl::Status On(const Observe& event);
   absl::Status On(const Wake& event);
 
+  void MeasureTransient(const RunningStep& step, const StepDone& done);
   void MeasureGrowth(const RunningStep& step, Bytes live);
   void RaiseClaims();
   void End(Request& request);
@@ -106,9 +113,14 @@ class Core final : public Scheduler {
   const Policies policies_;
   const ChunkLimits limits_;  // what the chunk policy can reach
 
+  Calibrator calibrator_;
+  const CalibratedEstimator corrected_;
+
   RequestTable table_;
   Ledger ledger_;
   MemoryState memory_;
+  // Whether the engine reads memory at all; the ledger alone decides otherwise.
+  bool has_readings_ = false;
   GrowthMeter growth_;
   std::optional<RunningStep> running_;
 

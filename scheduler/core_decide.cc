@@ -36,6 +36,7 @@ Core::Core(SchedulerOptions options, Policies policies)
     : options_(std::move(options)),
       policies_(std::move(policies)),
       limits_(policies_.chunk->Reachable(options_.chunk)),
+      corrected_(*options_.estimator, calibrator_),
       memory_(options_.memory, options_.ladder) {}
 
 SchedulerStats Core::Stats() const {
@@ -48,6 +49,7 @@ SchedulerStats Core::Stats() const {
 
 void Core::Decide() {
   wake_ = memory_.Expire(now_);
+  calibrator_.Expire(now_);
   std::vector<RequestId> skipped;
   bool admitted_only = false;
   while (!running_.has_value()) {
@@ -258,18 +260,23 @@ bool Core::GiveUpIfDoomed(Request& request) {
     request.doomed_since.reset();
     return false;
   }
+  const auto fits_with = [&](Bytes room) {
+    if (room <= memory_.IdleRoom()) return false;
+    MemoryLimits better = idle;
+    better.base = std::max<Bytes>(0, idle.base - (room - memory_.IdleRoom()));
+    const absl::StatusOr<Plan> then = PlanPrompt(
+        Prices(), remainder, better, limits_, {.want_largest_prompt = false});
+    return then.ok() && then->verdict == Verdict::kAdmit;
+  };
+  // Bytes that seem to be nobody's may be others' after all: when they have
+  // ended, more is known.
+  const std::int64_t others =
+      table_.prefilling() + table_.decoding() - (waiting ? 0 : 1);
+  if (others > 0 && fits_with(memory_.RoomWhenIdle())) return false;
   // A ceiling that dips and another program's burst pass; so the best that the
   // device offered of late counts for a while.
-  const Bytes dip = memory_.BestIdleRoom() - memory_.IdleRoom();
-  bool passing = !waiting;
-  if (dip > 0) {
-    MemoryLimits best = idle;
-    best.base = std::max<Bytes>(0, idle.base - dip);
-    const absl::StatusOr<Plan> then = PlanPrompt(
-        Prices(), remainder, best, limits_, {.want_largest_prompt = false});
-    passing = passing || (then.ok() && then->verdict == Verdict::kAdmit);
-  }
-  if (passing) {
+  if (!waiting || memory_.unconfirmed() > 0 ||
+      fits_with(memory_.BestIdleRoom())) {
     if (!request.doomed_since.has_value()) request.doomed_since = now_;
     const Instant until = *request.doomed_since + kShortagePatience;
     if (until > now_) {
@@ -286,7 +293,9 @@ bool Core::GiveUpIfDoomed(Request& request) {
 // No chunk fits now, though the remainder fits an idle device.
 Core::Attempt Core::Stuck(Request& request) {
   if (!request.stuck_since.has_value()) request.stuck_since = now_;
-  if (memory_.reclaiming()) return Attempt::kBlocked;
+  if (memory_.reclaiming() || memory_.unconfirmed() > 0) {
+    return Attempt::kBlocked;
+  }
   const Instant preempt = *request.stuck_since + kPreemptAfter;
   const Instant give_up = *request.stuck_since + kShortagePatience;
   if (preempt > now_) {
@@ -331,7 +340,8 @@ bool Core::PreemptFor(Request& request) {
   if (victim == nullptr) return false;
   actions_->push_back(Preempt{victim->id});
   ++stats_.preemptions;
-  ledger_.Release(victim->id);
+  const Bytes held = ledger_.Release(victim->id);
+  if (has_readings_) memory_.Free(held, now_);
   table_.Move(*victim, RequestState::kWaiting);
   victim->done = victim->request.cached_tokens;
   victim->last_chunk = victim->request.cached_chunk;
@@ -361,6 +371,8 @@ void Core::StartStep(Request& request, const ChunkPolicy::Choice& choice) {
                          .start = start,
                          .n = choice.n,
                          .price = choice.price,
+                         .mask = request.request.mask,
+                         .live_before = live,
                          .lasting_before = live - memory_.Reclaimable(),
                          .resident_before = ledger_.resident()};
   actions_->push_back(std::move(run));

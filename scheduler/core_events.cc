@@ -22,6 +22,10 @@ namespace {
 constexpr int kFailuresMax = 9;
 constexpr Duration kFirstPause = std::chrono::milliseconds(250);
 
+// Live memory may differ by so much from what was expected after a step before
+// its peak counts as disturbed: pages, small buffers, a decode token.
+constexpr Bytes kUndisturbed = Bytes{64} << 20;
+
 Duration PauseAfter(int failures) {
   return kFirstPause * (1 << std::min(failures - 1, 6));
 }
@@ -50,6 +54,7 @@ absl::Status Core::Handle(const Event& event, Instant now,
       std::visit([this](const auto& e) { return On(e); }, event);
   if (status.ok()) {
     memory_.NoteRoom(now);
+    if (ledger_.empty() && memory_.unconfirmed() == 0) memory_.NoteIdle();
     Decide();
     TG_DCHECK(ledger_.Conserved());
     TG_CHECK(!table_.empty() || (ledger_.empty() && ledger_.claimed() == 0 &&
@@ -139,8 +144,10 @@ absl::Status Core::On(const StepDone& event) {
   // Widths grow back after a failure, one doubling a step.
   request.width_cap =
       request.width_cap >= limits_.max / 2 ? 0 : 2 * request.width_cap;
+  MeasureTransient(step, event);
   if (event.live_bytes.has_value()) {
     MeasureGrowth(step, *event.live_bytes);
+    has_readings_ = true;
     memory_.Read(*event.live_bytes, ledger_.resident());
   }
   if (request.cancel_pending) {
@@ -164,7 +171,16 @@ absl::Status Core::On(const StepFailed& event) {
   running_.reset();
   Request& request = *table_.Find(step.request);
   const bool memory = event.why == StepFailure::kOutOfMemory;
-  if (memory) ++stats_.out_of_memory;
+  if (memory) {
+    ++stats_.out_of_memory;
+    const Chunk chunk{
+        .n = step.n, .kv_len = step.start + step.n, .mask = step.mask};
+    const StepQuery query{.chunks = {&chunk, 1}};
+    calibrator_.AddOutOfMemory(
+        options_.estimator->RouteName(query), step.n,
+        options_.estimator->Total(query).transient_bytes,
+        memory_.line() - step.live_before - step.price.resident_bytes, now_);
+  }
   if (request.cancel_pending) {
     ++stats_.cancelled;
     actions_->push_back(Cancelled{request.id});
@@ -255,6 +271,7 @@ absl::Status Core::On(const MemoryReading& event) {
   for (const Bytes live : event.live_bytes) {
     TG_RETURN_IF_ERROR(RequireBytes("live_bytes", live));
   }
+  has_readings_ = true;
   memory_.Read(
       *std::max_element(event.live_bytes.begin(), event.live_bytes.end()),
       ledger_.resident());
@@ -301,10 +318,31 @@ absl::Status Core::On(const Released& event) {
 
 absl::Status Core::On(const Observe& event) {
   TG_RETURN_IF_ERROR(RequireBytes("transient_bytes", event.transient_bytes));
-  return ValidateStep({.chunks = {&event.chunk, 1}});
+  const StepQuery step{.chunks = {&event.chunk, 1}};
+  TG_RETURN_IF_ERROR(ValidateStep(step));
+  calibrator_.Add(options_.estimator->RouteName(step), event.chunk.n,
+                  options_.estimator->Total(step).transient_bytes,
+                  event.transient_bytes, now_);
+  return absl::OkStatus();
 }
 
 absl::Status Core::On(const Wake& /*event*/) { return absl::OkStatus(); }
+
+// Peak less what was live before and what the step added for good. A step
+// during which memory moved for other reasons measures those.
+void Core::MeasureTransient(const RunningStep& step, const StepDone& done) {
+  if (!done.peak_bytes.has_value() || !done.live_bytes.has_value()) return;
+  const Bytes moved =
+      *done.live_bytes - step.live_before - step.price.resident_bytes;
+  if (moved > kUndisturbed || moved < -kUndisturbed) return;
+  const Chunk chunk{
+      .n = step.n, .kv_len = step.start + step.n, .mask = step.mask};
+  const StepQuery query{.chunks = {&chunk, 1}};
+  calibrator_.Add(
+      options_.estimator->RouteName(query), step.n,
+      options_.estimator->Total(query).transient_bytes,
+      *done.peak_bytes - step.live_before - step.price.resident_bytes, now_);
+}
 
 // Only what stays counts: pools that filled up can be reclaimed, and other
 // requests' own growth is known.
@@ -336,7 +374,10 @@ void Core::RaiseClaims() {
 }
 
 void Core::End(Request& request) {
-  if (request.state != RequestState::kWaiting) ledger_.Release(request.id);
+  if (request.state != RequestState::kWaiting) {
+    const Bytes held = ledger_.Release(request.id);
+    if (has_readings_) memory_.Free(held, now_);
+  }
   table_.Remove(request);
 }
 

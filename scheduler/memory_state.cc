@@ -10,23 +10,39 @@
 
 namespace tidegate::internal {
 
+namespace {
+
+// Longest lag of a release that is waited for where no reading comes.
+constexpr Duration kConfirmation = std::chrono::seconds(1);
+
+}  // namespace
+
 MemoryState::MemoryState(const MemoryLimits& limits,
                          std::vector<std::string> ladder)
     : limits_(limits), elsewhere_(limits.base) {
   for (std::string& kind : ladder) {
     kinds_.push_back({.name = std::move(kind), .distrusted = {}});
   }
+  NoteIdle();
 }
 
 // A reading below what the ledger holds leaves less than nothing elsewhere:
 // prices were too high, and the sum is right all the same.
 Bytes MemoryState::Live(Bytes resident) const {
+  const Bytes held = SatAdd(resident, unconfirmed_);
   return std::max<Bytes>(
-      0, elsewhere_ < 0 ? elsewhere_ + resident : SatAdd(elsewhere_, resident));
+      0, elsewhere_ < 0 ? elsewhere_ + held : SatAdd(elsewhere_, held));
 }
 
 void MemoryState::Read(Bytes live, Bytes resident) {
   elsewhere_ = live - resident;
+  unconfirmed_ = 0;
+}
+
+void MemoryState::Free(Bytes bytes, Instant now) {
+  if (bytes == 0) return;
+  unconfirmed_ = SatAdd(unconfirmed_, bytes);
+  freed_at_ = now;
 }
 
 MemoryLimits MemoryState::Limits(Bytes resident) const {
@@ -107,6 +123,13 @@ bool MemoryState::Done(const ReclaimDone& done) {
 
 std::optional<Instant> MemoryState::Expire(Instant now) {
   std::optional<Instant> next;
+  if (unconfirmed_ > 0) {
+    if (freed_at_ + kConfirmation <= now) {
+      unconfirmed_ = 0;
+    } else {
+      next = freed_at_ + kConfirmation;
+    }
+  }
   for (std::size_t i = 0; i < pending_.size();) {
     const Instant until = pending_[i].asked + kShortagePatience;
     if (until <= now) {

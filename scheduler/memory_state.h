@@ -8,6 +8,11 @@
 // readings, which also correct the ledger's beliefs; between two readings it
 // stays, and the ledger moves.
 //
+// Memory that a request held is not free because the ledger says so: engines
+// return it late (a public case: 5.5 GiB, a quarter of a second), and other
+// requests may share it. So what was released counts as live until the next
+// reading, or for a second where none comes.
+//
 // Of that, kinds named by the engine can be reclaimed. A kind is believed until
 // a reclaim of it frees nothing; then it counts for nothing until the engine
 // says another number.
@@ -44,6 +49,11 @@ class MemoryState {
   Bytes Live(Bytes resident) const;
   void Read(Bytes live, Bytes resident);
 
+  // A request that held so much ended or was preempted.
+  void Free(Bytes bytes, Instant now);
+  // Freed bytes that no reading has confirmed.
+  Bytes unconfirmed() const { return unconfirmed_; }
+
   // `base` is Live().
   MemoryLimits Limits(Bytes resident) const;
   void SetCeiling(Bytes ceiling) { limits_.ceiling = ceiling; }
@@ -61,6 +71,10 @@ class MemoryState {
   Bytes IdleRoom() const;
   void NoteRoom(Instant now);
   Bytes BestIdleRoom() const;
+  // The same as it was when last nothing was admitted: while requests run, what
+  // they share or what the engine does for them may look like somebody else's.
+  void NoteIdle() { room_when_idle_ = IdleRoom(); }
+  Bytes RoomWhenIdle() const { return room_when_idle_; }
 
   // The first rung of the ladder that holds something and that nothing is being
   // freed of; null when none does.
@@ -68,8 +82,9 @@ class MemoryState {
   bool reclaiming() const { return !pending_.empty(); }
   // Notes a reclaim as asked for.
   Reclaim Ask(std::string_view kind, Bytes bytes, Instant now);
-  // Forgets reclaims that were never answered, as if they had freed nothing;
-  // then when the next one is to be forgotten.
+  // Forgets reclaims that were never answered, as if they had freed nothing,
+  // and believes releases that no reading contradicted; then when the next of
+  // these is due.
   std::optional<Instant> Expire(Instant now);
   // False when no such reclaim is under way.
   bool Done(const ReclaimDone& done);
@@ -107,6 +122,9 @@ class MemoryState {
   std::vector<Pending> pending_;
   ReclaimId last_reclaim_ = 0;
   Bytes releasing_ = 0;
+  Bytes unconfirmed_ = 0;
+  Instant freed_at_{};
+  Bytes room_when_idle_ = 0;
 };
 
 }  // namespace tidegate::internal

@@ -20,10 +20,10 @@ constexpr std::int64_t kMaxInteger = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMaxWidth = std::int64_t{1} << 32;
 constexpr std::int64_t kMaxLayers = 100'000;
 
-constexpr auto kEstimators =
-    std::to_array<string_view>({"fused", "tiled", "unfused", "catalog"});
+constexpr auto kEstimators = std::to_array<string_view>(
+    {"fused", "tiled", "unfused", "catalog", "calibrated"});
 constexpr auto kLaterEstimators =
-    std::to_array<string_view>({"table", "formula", "calibrated", "plugin:…"});
+    std::to_array<string_view>({"table", "formula", "plugin:…"});
 constexpr auto kChunkPolicies =
     std::to_array<string_view>({"fixed", "throttle"});
 constexpr auto kLaterChunkPolicies =
@@ -253,9 +253,11 @@ const auto kKeys = std::to_array<PolicyKey>({
      .words = kEstimators,
      .later = kLaterEstimators,
      .fallback = "catalog",
-     .doc = "How a step is priced. catalog: by the kernel that this engine and "
-            "version really runs. fused, tiled, unfused: by one formula for "
-            "every call, for comparison.",
+     .doc =
+         "How a step is priced. catalog: by the kernel that this engine and "
+         "version really runs. calibrated: the same, corrected within bounds "
+         "by what was measured. fused, tiled, unfused: by one formula for "
+         "every call, for comparison.",
      .store = Text<&PolicyFile::estimator>},
     {.table = "estimator",
      .name = "tile_q",

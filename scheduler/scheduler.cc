@@ -40,6 +40,7 @@ absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
   }
   SchedulerOptions options;
   options.estimator = std::move(estimator);
+  options.calibrate = policy.estimator == "calibrated";
   options.memory.ceiling = *policy.ceiling;
   options.memory.base = policy.base.value_or(base);
   options.memory.headroom = policy.headroom.value_or(0);

@@ -262,9 +262,11 @@ absl::Status Driver::EndReclaim(std::size_t index) {
   const Bytes freed = world_.Reclaim(reclaim.kind, reclaim.bytes);
   // A reclaim that freed something moved something.
   if (freed > 0) idle_events_ = 0;
+  // What is left to reclaim first: a scheduler that acts on the reading must
+  // not count what was freed as still to be freed.
+  TG_RETURN_IF_ERROR(SettleReclaimables());
   told_live_ = world_.Live();
   TG_RETURN_IF_ERROR(Deliver(MemoryReading{.live_bytes = {told_live_}}));
-  TG_RETURN_IF_ERROR(SettleReclaimables());
   return Deliver(ReclaimDone{.reclaim = reclaim.reclaim, .freed_bytes = freed});
 }
 

@@ -45,6 +45,7 @@ absl::Status Driver::DoAdmit(const Admit& action) {
   ++request->runs;
   Tokens cached = request->told_tokens;
   Bytes prefix_bytes = 0;
+  Bytes again = 0;
   if (PrefixCache* cache = world_.cache()) {
     waiting_sessions_[request->session].erase(IndexOf(*request));
     request->pinned = std::min(cached, cache->Hit(request->session, cached));
@@ -53,7 +54,7 @@ absl::Status Driver::DoAdmit(const Admit& action) {
     // Dropped since the scheduler was told of them: computed again beside the
     // first chunk, in the memory that it charged for them.
     request->lost = cached - request->pinned;
-    const Bytes again = request->lost / cache->block() * cache->block_bytes();
+    again = request->lost / cache->block() * cache->block_bytes();
     request->resident += again;
     world_.AddResident(again);
     totals_.computed_tokens += request->lost;
@@ -67,7 +68,7 @@ absl::Status Driver::DoAdmit(const Admit& action) {
   const Bytes whole = world_.AdmissionBytes(
       SatAdd(asked.prompt_tokens, asked.max_output_tokens),
       std::min(asked.prompt_tokens, options_.scheduler.chunk.max));
-  const Bytes own = std::max<Bytes>(whole - prefix_bytes, 0);
+  const Bytes own = std::max<Bytes>(whole - prefix_bytes - again, 0);
   request->resident += own;
   world_.AddResident(own);
   return absl::OkStatus();

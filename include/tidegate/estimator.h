@@ -132,6 +132,10 @@ class Estimator {
   // The same numbers with every part and term.
   virtual absl::StatusOr<Price> Explain(const StepQuery& step) const = 0;
 
+  // Which kernel the step takes, as Price::route: what a correction by
+  // measurement is kept for. About a microsecond.
+  virtual std::string RouteName(const StepQuery& step) const = 0;
+
   // Appends to `out`, ascending, every value v in (lo, hi] such that the
   // transient or the largest allocation at v may be below that at v - 1. Between
   // consecutive breakpoints both never fall as the variable grows.
@@ -156,7 +160,8 @@ class Estimator {
 struct EstimatorOptions {
   ModelShape shape;
   EngineSpec engine;
-  // fused | tiled | unfused | catalog.
+  // fused | tiled | unfused | catalog. "calibrated" is catalog here: what it is
+  // corrected by, the scheduler measures.
   std::string use = "catalog";
   // tiled: query and key tile. A key tile of 0 spans the whole kv length.
   Tokens tile_q = 512;

@@ -36,6 +36,9 @@ namespace tidegate {
 
 struct SchedulerOptions {
   std::shared_ptr<const Estimator> estimator;
+  // Correct prices by measured peaks (StepDone::peak_bytes, Observe), within
+  // bounds of the estimator's.
+  bool calibrate = false;
   MemoryLimits memory;
   ChunkLimits chunk;
   std::string chunk_policy = "throttle";

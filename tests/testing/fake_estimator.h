@@ -93,6 +93,10 @@ class FakeEstimator final : public Estimator {
     return price;
   }
 
+  std::string RouteName(const StepQuery& /*step*/) const override {
+    return "fake";
+  }
+
   void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
                    MaskKind /*mask*/, std::vector<Tokens>* out) const override {
     const auto at = [&](Tokens v) {

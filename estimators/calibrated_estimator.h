@@ -1,0 +1,50 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Another estimator's prices, corrected by a Calibrator. Both must outlive it;
+// prices follow the calibrator as it learns.
+//
+// A correction belongs to a route. Where the route changes between two widths
+// or lengths, the corrected price may fall although the static one does not, so
+// such places are breakpoints too.
+
+#ifndef TIDEGATE_ESTIMATORS_CALIBRATED_ESTIMATOR_H_
+#define TIDEGATE_ESTIMATORS_CALIBRATED_ESTIMATOR_H_
+
+#include <vector>
+
+#include "estimators/calibrator.h"
+#include "tidegate/estimator.h"
+
+namespace tidegate::internal {
+
+class CalibratedEstimator final : public Estimator {
+ public:
+  CalibratedEstimator(const Estimator& base, const Calibrator& calibrator)
+      : base_(base), calibrator_(calibrator) {}
+
+  std::string_view Name() const override { return "calibrated"; }
+  PriceTotals Total(const StepQuery& step) const override;
+  absl::StatusOr<Price> Explain(const StepQuery& step) const override;
+  std::string RouteName(const StepQuery& step) const override {
+    return base_.RouteName(step);
+  }
+  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
+                   std::vector<Tokens>* out) const override;
+  bool Assumed() const override { return base_.Assumed(); }
+  TransientTiming Timing() const override { return base_.Timing(); }
+  bool KvPreallocated() const override { return base_.KvPreallocated(); }
+  Bytes SequenceBytes(Tokens tokens, Tokens chunk) const override {
+    return base_.SequenceBytes(tokens, chunk);
+  }
+
+ private:
+  void Correct(const StepQuery& step, PriceTotals* totals) const;
+
+  const Estimator& base_;
+  const Calibrator& calibrator_;
+};
+
+}  // namespace tidegate::internal
+
+#endif  // TIDEGATE_ESTIMATORS_CALIBRATED_ESTIMATOR_H_

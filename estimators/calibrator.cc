@@ -1,0 +1,156 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "estimators/calibrator.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "tidegate/status.h"
+
+namespace tidegate::internal {
+namespace {
+
+using Wide = __int128;
+
+constexpr std::int64_t kOne = 65536;
+
+// Chunks narrower than this are mostly fixed cost.
+constexpr Tokens kTokensMin = 256;
+// Fewer samples of a route say nothing; more than the window are forgotten.
+constexpr std::size_t kSamplesMin = 4;
+constexpr std::size_t kWindow = 32;
+// A driver update, another model beside this one: what was true an hour ago
+// need not be.
+constexpr Duration kExpiry = std::chrono::hours(1);
+
+// Law: learning is bounded by the static price on both sides. Whole models were
+// measured at up to 1.25 of the attention formulas (docs/prices_mlx.md), and a
+// floor of several hundred MiB that no formula has is on record.
+constexpr std::int64_t kFactorMin = (kOne * 9 + 9) / 10;
+constexpr std::int64_t kFactorMax = 2 * kOne;
+constexpr Bytes kFixedMax = Bytes{512} << 20;
+
+// Slopes need samples that differ by more than noise.
+constexpr std::int64_t kSpreadPercent = 10;
+// The quantile of what is left over: nine tenths, and never the highest sample,
+// so that one alone decides nothing.
+constexpr std::size_t kQuantileTenths = 9;
+
+Bytes Scaled(Bytes bytes, std::int64_t factor_65536) {
+  const Wide product = Wide{bytes} * factor_65536;
+  const Wide rounded = (product + kOne - 1) / kOne;
+  return rounded > kBytesMax ? kBytesMax : static_cast<Bytes>(rounded);
+}
+
+bool Plausible(Bytes static_bytes, Bytes measured) {
+  return measured <= SatAdd(Scaled(static_bytes, kFactorMax), kFixedMax);
+}
+
+template <typename T>
+T Median(std::vector<T> values) {
+  TG_CHECK(!values.empty());
+  const auto middle = values.begin() + values.size() / 2;
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+}  // namespace
+
+Bytes Correction::Apply(Bytes static_bytes) const {
+  const Bytes corrected = SatAdd(Scaled(static_bytes, factor_65536), fixed);
+  return std::clamp(corrected, Scaled(static_bytes, kFactorMin),
+                    SatAdd(Scaled(static_bytes, kFactorMax), kFixedMax));
+}
+
+void Calibrator::Add(const std::string& name, Tokens n, Bytes static_bytes,
+                     Bytes measured_bytes, Instant now) {
+  if (n < kTokensMin || static_bytes <= 0 || static_bytes == kBytesMax) return;
+  auto route = std::find_if(routes_.begin(), routes_.end(),
+                            [&](const Route& r) { return r.name == name; });
+  if (route == routes_.end()) {
+    routes_.push_back({.name = name, .samples = {}, .correction = {}});
+    route = routes_.end() - 1;
+  }
+  if (route->samples.size() == kWindow) {
+    route->samples.erase(route->samples.begin());
+  }
+  route->samples.push_back({static_bytes, measured_bytes, now});
+  Refit(&*route);
+}
+
+void Calibrator::AddOutOfMemory(const std::string& name, Tokens n,
+                                Bytes static_bytes, Bytes room_bytes,
+                                Instant now) {
+  // A bound below the price says nothing new.
+  if (room_bytes <= static_bytes) return;
+  Add(name, n, static_bytes, room_bytes, now);
+}
+
+void Calibrator::Expire(Instant now) {
+  for (Route& route : routes_) {
+    const std::size_t before = route.samples.size();
+    std::erase_if(route.samples, [&](const Sample& sample) {
+      return now - sample.at > kExpiry;
+    });
+    if (route.samples.size() != before) Refit(&route);
+  }
+}
+
+Correction Calibrator::For(const std::string& name) const {
+  for (const Route& route : routes_) {
+    if (route.name == name) return route.correction;
+  }
+  return {};
+}
+
+bool Calibrator::active() const {
+  return std::any_of(routes_.begin(), routes_.end(), [](const Route& route) {
+    return route.correction != Correction{};
+  });
+}
+
+void Calibrator::Refit(Route* route) {
+  std::vector<Sample> samples;
+  for (const Sample& sample : route->samples) {
+    if (Plausible(sample.static_bytes, sample.measured_bytes)) {
+      samples.push_back(sample);
+    }
+  }
+  // Wild samples are left out while they are few; when they are the rule, they
+  // count up to the bound.
+  if (2 * samples.size() < route->samples.size()) samples = route->samples;
+
+  Correction correction;
+  if (samples.size() >= kSamplesMin) {
+    std::vector<std::int64_t> slopes;
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      for (std::size_t j = i + 1; j < samples.size(); ++j) {
+        const Sample& a = samples[i];
+        const Sample& b = samples[j];
+        const Wide run = Wide{b.static_bytes} - a.static_bytes;
+        const Wide least = Wide{std::max(a.static_bytes, b.static_bytes)} *
+                           kSpreadPercent / 100;
+        if (run < least && -run < least) continue;
+        const Wide rise = Wide{b.measured_bytes} - a.measured_bytes;
+        slopes.push_back(static_cast<std::int64_t>(
+            std::clamp<Wide>(rise * kOne / run, kFactorMin, kFactorMax)));
+      }
+    }
+    if (!slopes.empty()) correction.factor_65536 = Median(slopes);
+    std::vector<Bytes> over;
+    for (const Sample& sample : samples) {
+      over.push_back(sample.measured_bytes -
+                     Scaled(sample.static_bytes, correction.factor_65536));
+    }
+    std::sort(over.begin(), over.end());
+    const std::size_t rank =
+        std::min(over.size() - 2, over.size() * kQuantileTenths / 10);
+    correction.fixed = std::clamp<Bytes>(over[rank], 0, kFixedMax);
+  }
+  if (correction == route->correction) return;
+  route->correction = correction;
+  ++version_;
+}
+
+}  // namespace tidegate::internal

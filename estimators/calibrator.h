@@ -1,0 +1,82 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Corrects prices by what was measured, within bounds.
+//
+// Per route, transient = fixed + factor * static over a window of measured
+// chunks. The factor is the median slope between pairs of samples (Theil, 1950;
+// Sen, 1968), which a third of wild samples cannot move; the fixed part is then
+// an upper quantile of what is left over, so that the price is above most
+// measurements and not in their middle. Both are bounded by the static price:
+//
+//   0.9 * static <= corrected <= 2 * static + 512 MiB
+//
+// What can never move a price: a chunk below kTokensMin (its fixed cost would
+// be read as a cost per token), one sample alone, a sample beyond the upper
+// bound while such samples are few, and anything older than the expiry.
+//
+// Thread-safety: none; one owner adds samples between decisions.
+
+#ifndef TIDEGATE_ESTIMATORS_CALIBRATOR_H_
+#define TIDEGATE_ESTIMATORS_CALIBRATOR_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tidegate/types.h"
+
+namespace tidegate::internal {
+
+// transient = fixed + static * factor_65536 / 65536.
+struct Correction {
+  Bytes fixed = 0;
+  std::int64_t factor_65536 = 65536;
+
+  // Saturates, and stays within the bounds above.
+  Bytes Apply(Bytes static_bytes) const;
+  friend bool operator==(const Correction&, const Correction&) = default;
+};
+
+class Calibrator {
+ public:
+  // A chunk of `n` tokens on this route was priced at `static_bytes` and
+  // measured at `measured_bytes`.
+  void Add(const std::string& route, Tokens n, Bytes static_bytes,
+           Bytes measured_bytes, Instant now);
+
+  // The device ran out of memory for a chunk that had `room_bytes`: its
+  // transient was at least that.
+  void AddOutOfMemory(const std::string& route, Tokens n, Bytes static_bytes,
+                      Bytes room_bytes, Instant now);
+
+  // Forgets what is too old.
+  void Expire(Instant now);
+
+  // Identity for a route with too few samples.
+  Correction For(const std::string& route) const;
+  // Whether some route is corrected.
+  bool active() const;
+  // Changes whenever some correction does.
+  std::uint64_t version() const { return version_; }
+
+ private:
+  struct Sample {
+    Bytes static_bytes = 0;
+    Bytes measured_bytes = 0;
+    Instant at{};
+  };
+  struct Route {
+    std::string name;
+    std::vector<Sample> samples;  // oldest first
+    Correction correction;
+  };
+  void Refit(Route* route);
+
+  std::vector<Route> routes_;
+  std::uint64_t version_ = 0;
+};
+
+}  // namespace tidegate::internal
+
+#endif  // TIDEGATE_ESTIMATORS_CALIBRATOR_H_
