@@ -37,7 +37,9 @@ TEST(ScenarioTest, WhatIsNotSaidHasTheDocumentedDefault) {
                              "prompt_tokens": 9}}], "expect": {})"),
                     "f:1"));
   const DrivenRequest& request = scenario.requests[0].driven;
-  EXPECT_EQ(request.arrive.request, (PlanRequest{.prompt_tokens = 9}));
+  EXPECT_EQ(request.arrive.request.prompt_tokens, 9);
+  EXPECT_EQ(request.arrive.request.cached_tokens, 0);
+  EXPECT_EQ(request.arrive.request.mask, MaskKind::kCausal);
   EXPECT_EQ(request.output_tokens, 0);
   EXPECT_EQ(scenario.inputs[0].at.time_since_epoch(), Duration(500'000'000));
   EXPECT_EQ(scenario.world.attention, WorldAttention::kCatalog);

@@ -14,7 +14,7 @@ namespace {
 using ::tidegate::testing::StatusIs;
 
 // Two heads of 4 dims in two bytes, 10 bytes of KV a token; one token a second.
-WorldSetup Setup() {
+WorldSetup SmallWorld() {
   WorldSetup setup;
   setup.options.attention = WorldAttention::kUnfused;
   setup.options.truth = std::make_shared<testing::FakeEstimator>();
@@ -34,20 +34,20 @@ World::Step Start(World& world, const Chunk& chunk) {
 }
 
 TEST(WorldTest, UnfusedWritesTheScoresOut) {
-  World world(Setup());
+  World world(SmallWorld());
   EXPECT_EQ(Start(world, {.n = 8, .kv_len = 100}).transient,
             2 * 8 * 100 * 2 + 2 * 8 * 4 * 4);
 }
 
 TEST(WorldTest, AnArrayMaskMakesScoresFourBytesWide) {
-  World world(Setup());
+  World world(SmallWorld());
   EXPECT_EQ(
       Start(world, {.n = 8, .kv_len = 100, .mask = MaskKind::kArray}).transient,
       2 * 8 * 100 * 4 + 2 * 8 * 4 * 4);
 }
 
 TEST(WorldTest, AStatedScoreWidthIsExactToAThousandth) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.options.score_millibytes = 2240;
   World world(setup);
   EXPECT_EQ(Start(world, {.n = 10, .kv_len = 100}).transient,
@@ -55,7 +55,7 @@ TEST(WorldTest, AStatedScoreWidthIsExactToAThousandth) {
 }
 
 TEST(WorldTest, ATileBoundsTheRowsOfScores) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.options.attention = WorldAttention::kTiled;
   setup.options.tile = 3;
   World world(setup);
@@ -64,14 +64,14 @@ TEST(WorldTest, ATileBoundsTheRowsOfScores) {
 }
 
 TEST(WorldTest, FusedKeepsTheOutputAlone) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.options.attention = WorldAttention::kFused;
   World world(setup);
   EXPECT_EQ(Start(world, {.n = 8, .kv_len = 100}).transient, 2 * 8 * 4 * 4);
 }
 
 TEST(WorldTest, EveryChunkPaysWhatNoFormulaHas) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.options.attention = WorldAttention::kFused;
   setup.options.fixed_bytes = 7000;
   setup.options.per_token_bytes = 11;
@@ -81,7 +81,7 @@ TEST(WorldTest, EveryChunkPaysWhatNoFormulaHas) {
 }
 
 TEST(WorldTest, SequencesOfOneStepAddUp) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.options.attention = WorldAttention::kFused;
   setup.options.fixed_bytes = 7000;
   World world(setup);
@@ -93,7 +93,7 @@ TEST(WorldTest, SequencesOfOneStepAddUp) {
 }
 
 TEST(WorldTest, AStepGrowsLiveMemoryWhenItEnds) {
-  World world(Setup());
+  World world(SmallWorld());
   const World::Step step = Start(world, {.n = 8, .kv_len = 8});
   EXPECT_EQ(world.Live(), 1000);
   world.End(step);
@@ -101,7 +101,7 @@ TEST(WorldTest, AStepGrowsLiveMemoryWhenItEnds) {
 }
 
 TEST(WorldTest, AChunkThatFitsToTheByteRuns) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   const Bytes needed = 1000 + 80 + 2 * 8 * 100 * 2 + 2 * 8 * 4 * 4;
   setup.ceiling = needed;
   World world(setup);
@@ -112,7 +112,7 @@ TEST(WorldTest, AChunkThatFitsToTheByteRuns) {
 }
 
 TEST(WorldTest, OneByteLessRunsOutOfMemoryAndKeepsNothing) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.ceiling = 1000 + 80 + 2 * 8 * 100 * 2 + 2 * 8 * 4 * 4 - 1;
   World world(setup);
   EXPECT_FALSE(Start(world, {.n = 8, .kv_len = 100}).fits);
@@ -121,23 +121,25 @@ TEST(WorldTest, OneByteLessRunsOutOfMemoryAndKeepsNothing) {
 }
 
 TEST(WorldTest, ScoresAboveTheLargestAllocationDoNotRun) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.max_allocation = 2 * 8 * 100 * 2 - 1;
   World world(setup);
   EXPECT_FALSE(Start(world, {.n = 8, .kv_len = 100}).fits);
 }
 
 TEST(WorldTest, TheOutputOfAFusedChunkIsItsLargestAllocation) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.options.attention = WorldAttention::kFused;
   setup.max_allocation = 2 * 8 * 4 * 4;
   World world(setup);
   EXPECT_TRUE(Start(world, {.n = 8, .kv_len = 100}).fits);
-  world.End(Start(world, {.n = 8, .kv_len = 100}));
+  setup.max_allocation = 2 * 8 * 4 * 4 - 1;
+  World smaller(setup);
+  EXPECT_FALSE(Start(smaller, {.n = 8, .kv_len = 100}).fits);
 }
 
 TEST(WorldTest, ThePoolKeepsTransientsAndUsesThemAgain) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.options.pool_keeps_transients = true;
   setup.options.kv_bytes_per_token = 0;
   World world(setup);
@@ -151,7 +153,7 @@ TEST(WorldTest, ThePoolKeepsTransientsAndUsesThemAgain) {
 }
 
 TEST(WorldTest, WhatARunningStepUsesOfThePoolIsNotReclaimed) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.options.pool_keeps_transients = true;
   World world(setup);
   const World::Step wide = Start(world, {.n = 8, .kv_len = 100});
@@ -162,7 +164,7 @@ TEST(WorldTest, WhatARunningStepUsesOfThePoolIsNotReclaimed) {
 }
 
 TEST(WorldTest, AReclaimFreesNoMoreThanIsAsked) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.reclaimables = {{.kind = "cache", .bytes = 600}};
   World world(setup);
   EXPECT_EQ(world.Reclaim("cache", 250), 250);
@@ -171,12 +173,12 @@ TEST(WorldTest, AReclaimFreesNoMoreThanIsAsked) {
 }
 
 TEST(WorldTest, AnUnknownKindFreesNothing) {
-  World world(Setup());
+  World world(SmallWorld());
   EXPECT_EQ(world.Reclaim("model", 250), 0);
 }
 
 TEST(WorldTest, ANewBaseKeepsWhatWasReclaimedTakenOff) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.reclaimables = {{.kind = "cache", .bytes = 600}};
   World world(setup);
   world.Reclaim("cache", 600);
@@ -185,7 +187,7 @@ TEST(WorldTest, ANewBaseKeepsWhatWasReclaimedTakenOff) {
 }
 
 TEST(WorldTest, CachedBlocksMakeWayBeforeAnythingRunsOut) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.cache = PrefixCacheOptions{.capacity = std::nullopt, .block = 10};
   setup.ceiling = 10'000;
   World world(setup);
@@ -201,7 +203,7 @@ TEST(WorldTest, CachedBlocksMakeWayBeforeAnythingRunsOut) {
 }
 
 TEST(WorldTest, PinnedBlocksAreLive) {
-  WorldSetup setup = Setup();
+  WorldSetup setup = SmallWorld();
   setup.cache = PrefixCacheOptions{.capacity = std::nullopt, .block = 10};
   World world(setup);
   world.cache()->Extend(1, 50);
@@ -210,7 +212,7 @@ TEST(WorldTest, PinnedBlocksAreLive) {
 }
 
 TEST(WorldTest, DecodingIsCountedInWholeTokens) {
-  const World world(Setup());
+  const World world(SmallWorld());
   EXPECT_EQ(world.DecodeTime(8), std::chrono::seconds(2));
   EXPECT_EQ(world.DecodedAfter(std::chrono::milliseconds(1749)), 6);
 }
