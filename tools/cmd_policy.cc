@@ -11,6 +11,7 @@
 #include "estimators/text.h"
 #include "tidegate/policy.h"
 #include "tidegate/policy_file.h"
+#include "tidegate/scheduler.h"
 #include "tidegate/status.h"
 #include "tools/arguments.h"
 #include "tools/inputs.h"
@@ -53,6 +54,16 @@ std::string EngineText(const PolicyFile& policy) {
   return text;
 }
 
+// What is freed when memory is short, in order.
+std::string Ladder(const PolicyFile& policy) {
+  std::string text;
+  for (const std::string& rung :
+       policy.ladder.value_or(SchedulerOptions{}.ladder)) {
+    text += Concat(text.empty() ? "" : ", then ", rung);
+  }
+  return text.empty() ? "nothing is freed" : text;
+}
+
 // What is in effect, defaults included.
 std::vector<Setting> Settings(const PolicyFile& policy, const Inputs* inputs) {
   const ChunkLimits chunk = ReadChunkLimits(policy);
@@ -78,6 +89,7 @@ std::vector<Setting> Settings(const PolicyFile& policy, const Inputs* inputs) {
                                      " requests waiting")
                             : "")},
       {"order", policy.order_policy.value_or("fcfs")},
+      {"pressure", Ladder(policy)},
       {"prefix cache", cache > 0
                            ? Concat(FormatBytes(cache), " in blocks of ",
                                     TokenCount(policy.cache_block.value_or(64)))

@@ -339,6 +339,9 @@ int CommandLine::Main(int argc, char** argv) {
     return Fail(name, what, kExitBadInput);
   }
   const Verb* verb = Chosen();
+  if (verb != nullptr && !complaint_.empty()) {
+    return Fail(verb->name, complaint_, kExitBadInput);
+  }
   if (verb == nullptr || verb->run == nullptr ||
       !app_.remaining(true).empty()) {
     return ReportUnknown(verb);

@@ -63,7 +63,7 @@ std::string SummaryTable(const SimulationResult& result) {
       Concat(Number(share, 1), " % of the ceiling of ",
              FormatBytes(result.ceiling_bytes)));
   if (result.cache_hit_tokens > 0 || result.cache_recomputed_tokens > 0) {
-    add("cached tokens", Grouped(result.cache_hit_tokens),
+    add("cached tokens hit", Grouped(result.cache_hit_tokens),
         Concat(Grouped(result.cache_recomputed_tokens),
                " more could have been, and were computed again"));
     add("blocks evicted", Grouped(result.cache_evicted_blocks));

@@ -50,7 +50,8 @@ TEST(PolicyCommandTest, SaysWhatIsInEffect) {
             HasSubstr("mlx@0.31.2/metal, kv_cache = prealloc"),
             HasSubstr("36.00 GiB"),
             HasSubstr("throttle, at most 1,024 tokens, floor 128, quantum 64"),
-            HasSubstr("reserve"), HasSubstr("fcfs")));
+            HasSubstr("reserve"), HasSubstr("fcfs"),
+            HasSubstr("pool, then cache, then model, then preempt")));
 }
 
 TEST(PolicyCommandTest, JsonHasSettingsAndWarnings) {
