@@ -128,7 +128,7 @@ std::vector<Bad> CommandLines() {
        {"force", "expected one of true, false", "\"maybe\""}},
       {"UnknownEstimator",
        Price({"--n", "5", "--estimator", "fuzed"}),
-       {"expected fused, tiled, unfused or catalog", "\"fuzed\""}},
+       {"expected fused, tiled, unfused, catalog or calibrated", "\"fuzed\""}},
       {"UnknownKvDtype",
        Price({"--n", "5", "--kv-dtype", "fp5"}),
        {"--kv-dtype: ", "expected", "fp5"}},
