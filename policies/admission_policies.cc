@@ -40,7 +40,7 @@ class Reserve final : public AdmissionPolicy {
     TG_ASSIGN_OR_RETURN(
         answer.plan,
         PlanPrompt(question.estimator, request, memory, question.limits,
-                   {.want_largest_prompt = false}));
+                   {.want_largest_prompt = false, .any_sequence = true}));
     if (answer.plan.verdict == Verdict::kAdmit &&
         OthersStillFit(question, answer.claim)) {
       answer.verdict = Verdict::kAdmit;
@@ -49,8 +49,9 @@ class Reserve final : public AdmissionPolicy {
     // Not now. Never, if an idle device would not do either.
     memory.base = question.memory.idle_base;
     TG_ASSIGN_OR_RETURN(
-        Plan idle, PlanPrompt(question.estimator, request, memory,
-                              question.limits, {.want_largest_prompt = false}));
+        Plan idle,
+        PlanPrompt(question.estimator, request, memory, question.limits,
+                   {.want_largest_prompt = false, .any_sequence = true}));
     if (idle.verdict == Verdict::kReject) {
       answer.verdict = Verdict::kReject;
       answer.plan = std::move(idle);
@@ -68,9 +69,9 @@ class Reserve final : public AdmissionPolicy {
       MemoryLimits memory = question.memory.limits;
       memory.base =
           SatAdd(memory.base, question.memory.claimed, newcomer) - other.claim;
-      const absl::StatusOr<Plan> plan =
-          PlanPrompt(question.estimator, RemainderOf(other), memory,
-                     question.limits, {.want_largest_prompt = false});
+      const absl::StatusOr<Plan> plan = PlanPrompt(
+          question.estimator, RemainderOf(other), memory, question.limits,
+          {.want_largest_prompt = false, .any_sequence = true});
       if (!plan.ok() || plan->verdict != Verdict::kAdmit) return false;
     }
     return true;

@@ -86,7 +86,7 @@ class Throttle final : public ChunkPolicy {
       memory.base = base;
       const absl::StatusOr<Plan> plan =
           PlanPrompt(question.estimator, request, memory, question.limits,
-                     {.want_largest_prompt = false});
+                     {.want_largest_prompt = false, .any_sequence = true});
       if (!plan.ok() || plan->chunks.empty()) continue;
       const Tokens end = plan->chunks.front().kv_len;
       if (space.Fits(space.first(), end)) return end;

@@ -246,11 +246,12 @@ std::optional<Tokens> WidestFit(const ChunkSpace& space, Tokens start,
   return best;
 }
 
-std::optional<std::vector<Tokens>> GreedyEnds(const ChunkSpace& space) {
+std::optional<std::vector<Tokens>> GreedyEnds(const ChunkSpace& space,
+                                              bool shortest) {
   const Tokens prompt = space.prompt();
   std::vector<Tokens> ends;
   std::vector<Tokens> falls;
-  bool monotone = space.request().uncuttable.empty();
+  bool monotone = shortest && space.request().uncuttable.empty();
   for (Tokens start = space.first(); start < prompt;) {
     const std::optional<Tokens> end = WidestFit(space, start, &falls);
     if (!end.has_value()) return std::nullopt;
@@ -258,6 +259,7 @@ std::optional<std::vector<Tokens>> GreedyEnds(const ChunkSpace& space) {
     ends.push_back(*end);
     start = *end;
   }
+  if (!shortest) return ends;
   const std::int64_t chunks = static_cast<std::int64_t>(ends.size());
   // No sequence is shorter than one of widest chunks.
   if (chunks == CeilDiv(prompt - space.first(), space.limits().max)) {
@@ -305,13 +307,14 @@ std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space) {
   return ends;
 }
 
-std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space) {
+std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space,
+                                            bool shortest) {
   // What the sequence holds at its end leaves no way round.
   if (SatAdd(space.memory().base, space.Held(space.prompt(), 1)) >
       space.line()) {
     return std::nullopt;
   }
-  std::optional<std::vector<Tokens>> ends = GreedyEnds(space);
+  std::optional<std::vector<Tokens>> ends = GreedyEnds(space, shortest);
   return ends.has_value() ? ends : SearchEnds(space);
 }
 
@@ -366,7 +369,7 @@ Tokens LargestPrompt(const ChunkSpace& space, Tokens output) {
       request.prompt_tokens = prompt;
       const ChunkSpace longer(space.estimator(), request, space.memory(),
                               space.limits());
-      return decodes(prompt) && FindEnds(longer).has_value();
+      return decodes(prompt) && FindEnds(longer, false).has_value();
     };
     const Tokens best = last_that(least, horizon, fits);
     return fits(best) ? best : 0;

@@ -22,16 +22,20 @@ std::optional<Tokens> WidestFit(const ChunkSpace& space, Tokens start,
 
 // Ends of the chunks of a shortest sequence, found by taking the widest chunk
 // that fits each time. nullopt when that gets stuck, or when a shorter sequence
-// is not ruled out: then only SearchEnds knows.
-std::optional<std::vector<Tokens>> GreedyEnds(const ChunkSpace& space);
+// is not ruled out: then only SearchEnds knows. With `shortest` false, nullopt
+// only when it gets stuck.
+std::optional<std::vector<Tokens>> GreedyEnds(const ChunkSpace& space,
+                                              bool shortest);
 
 // Ends of the chunks of a shortest sequence; of two, the one whose earlier
 // chunks are wider. nullopt when no sequence exists. O(boundaries * (pieces *
 // log widths + log boundaries)).
 std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space);
 
-// The cheaper of the two that knows.
-std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space);
+// The cheaper of the two that knows. With `shortest` false any sequence will
+// do, so that the search is needed only where the widest chunks get stuck.
+std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space,
+                                            bool shortest);
 
 // The farthest boundary before the prompt's end that chunks can reach.
 Tokens FurthestStart(const ChunkSpace& space);

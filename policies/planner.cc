@@ -140,8 +140,9 @@ absl::StatusOr<Plan> PlanPrompt(const Estimator& estimator,
   const bool decodes = request.max_output_tokens == 0 || space.Fits(decode);
   std::optional<std::vector<Tokens>> ends;
   if (decodes) {
-    ends = options.force_search ? internal::SearchEnds(space)
-                                : internal::FindEnds(space);
+    ends = options.force_search
+               ? internal::SearchEnds(space)
+               : internal::FindEnds(space, !options.any_sequence);
   }
 
   Plan plan;

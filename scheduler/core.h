@@ -98,6 +98,10 @@ class Core final : public Scheduler {
   bool GiveUpIfDoomed(Request& request);
   Attempt Stuck(Request& request);
 
+  // Changes whenever a price may have: by a correction, or by measured growth.
+  std::uint64_t PricesVersion() const {
+    return calibrator_.version() + growth_changes_;
+  }
   Bytes Live() const { return memory_.Live(ledger_.resident()); }
   // What `request` sees; `freed` bytes are taken off what is live.
   MemoryView ViewFor(const Request& request, Bytes freed = 0) const;
@@ -122,6 +126,7 @@ class Core final : public Scheduler {
   // Whether the engine reads memory at all; the ledger alone decides otherwise.
   bool has_readings_ = false;
   GrowthMeter growth_;
+  std::uint64_t growth_changes_ = 0;
   std::optional<RunningStep> running_;
 
   Instant now_{};

@@ -247,25 +247,37 @@ bool Core::ReclaimFor(const std::function<bool(Bytes freed)>& enough) {
 }
 
 bool Core::GiveUpIfDoomed(Request& request) {
+  if (request.fits_in_room.has_value() &&
+      memory_.IdleRoom() >= *request.fits_in_room &&
+      PricesVersion() == request.fits_at_prices) {
+    request.doomed_since.reset();
+    return false;
+  }
+  // While memory is being freed, what can be freed and what is live come apart.
+  if (memory_.reclaiming()) return false;
   const bool waiting = request.state == RequestState::kWaiting;
   const PlanRequest remainder =
       waiting ? request.request
               : RemainderOf(request.View(ledger_.ClaimOf(request.id)));
   MemoryLimits idle = memory_.Limits(ledger_.resident());
   idle.base = ViewFor(request).idle_base;
-  absl::StatusOr<Plan> plan = PlanPrompt(Prices(), remainder, idle, limits_,
-                                         {.want_largest_prompt = false});
+  absl::StatusOr<Plan> plan =
+      PlanPrompt(Prices(), remainder, idle, limits_,
+                 {.want_largest_prompt = false, .any_sequence = true});
   TG_CHECK(plan.ok());
   if (plan->verdict != Verdict::kReject) {
     request.doomed_since.reset();
+    request.fits_in_room = memory_.IdleRoom();
+    request.fits_at_prices = PricesVersion();
     return false;
   }
   const auto fits_with = [&](Bytes room) {
     if (room <= memory_.IdleRoom()) return false;
     MemoryLimits better = idle;
     better.base = std::max<Bytes>(0, idle.base - (room - memory_.IdleRoom()));
-    const absl::StatusOr<Plan> then = PlanPrompt(
-        Prices(), remainder, better, limits_, {.want_largest_prompt = false});
+    const absl::StatusOr<Plan> then =
+        PlanPrompt(Prices(), remainder, better, limits_,
+                   {.want_largest_prompt = false, .any_sequence = true});
     return then.ok() && then->verdict == Verdict::kAdmit;
   };
   // Bytes that seem to be nobody's may be others' after all: when they have
@@ -347,6 +359,7 @@ bool Core::PreemptFor(Request& request) {
   victim->last_chunk = victim->request.cached_chunk;
   victim->decoded = 0;
   victim->stuck_since.reset();
+  victim->fits_in_room.reset();
   table_.Refresh(*victim, 0);
   return true;
 }

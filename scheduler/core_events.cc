@@ -89,8 +89,9 @@ absl::Status Core::On(const Arrive& event) {
   // now and not when its turn comes.
   MemoryLimits idle = memory_.Limits(ledger_.resident());
   idle.base = ViewFor(request).idle_base;
-  const absl::StatusOr<Plan> plan = PlanPrompt(
-      Prices(), request.request, idle, limits_, {.want_largest_prompt = false});
+  const absl::StatusOr<Plan> plan =
+      PlanPrompt(Prices(), request.request, idle, limits_,
+                 {.want_largest_prompt = false, .any_sequence = true});
   if (!plan.ok()) {
     RejectNow(request, RefusalCode::kUnsupported,
               std::string(plan.status().message()), nullptr);
@@ -119,6 +120,7 @@ absl::Status Core::On(const PrefixChanged& event) {
   request->done = event.cached_tokens;
   request->last_chunk = 1;
   request->prefix_bytes = event.prefix_bytes;
+  request->fits_in_room.reset();
   table_.Refresh(*request, 0);
   return absl::OkStatus();
 }
@@ -358,6 +360,7 @@ void Core::MeasureGrowth(const RunningStep& step, Bytes live) {
 }
 
 void Core::RaiseClaims() {
+  ++growth_changes_;
   const Bytes extra = growth_.ExtraPerToken();
   std::vector<RequestId> ids;
   for (const RequestView& view : table_.queue()) ids.push_back(view.id);

@@ -54,6 +54,10 @@ struct Request {
   // remainder would not even fit an idle device; unset while that is not so.
   std::optional<Instant> stuck_since;
   std::optional<Instant> doomed_since;
+  // Its remainder fits an idle device while that has at least so much room and
+  // prices are these; unset: not looked at yet.
+  std::optional<Bytes> fits_in_room;
+  std::uint64_t fits_at_prices = 0;
   // Steps that failed in a row.
   int failures = 0;
   // Not before this moment, after a failure at the narrowest width.

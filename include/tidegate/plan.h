@@ -141,6 +141,10 @@ struct Plan {
 struct PlanOptions {
   // Skip largest_prompt_that_fits, which costs several plans.
   bool want_largest_prompt = true;
+  // Be content with any sequence: the verdict is the same, the chunks are the
+  // widest that fit each time, where that does not get stuck. What decides at
+  // every chunk asks for this.
+  bool any_sequence = false;
   // Always take the exhaustive search, never the fast path for the monotone
   // case. Tests compare both.
   bool force_search = false;

@@ -200,6 +200,11 @@ TEST_P(ExhaustivePlannerTest, FindsASequenceWheneverOneExistsAndAShortestOne) {
         PlanPrompt(world.estimator, world.request, world.memory, world.chunk,
                    {.want_largest_prompt = false, .force_search = GetParam()}));
     const std::optional<int> fewest = exhaustive.FewestChunks();
+    ASSERT_OK_AND_ASSIGN(
+        const Plan any,
+        PlanPrompt(world.estimator, world.request, world.memory, world.chunk,
+                   {.want_largest_prompt = false, .any_sequence = true}));
+    ASSERT_EQ(any.verdict, plan.verdict) << Show(world, seed);
     ASSERT_EQ(plan.verdict == Verdict::kAdmit, fewest.has_value())
         << Show(world, seed) << ": " << plan.reason;
     if (!fewest.has_value()) continue;
