@@ -5,12 +5,14 @@
 //
 //   fcfs      the earliest arrival, to its end
 //   priority  the highest priority, then the earliest arrival
-//   fair      whoever was served least, but never past one that was overtaken
-//             for too long
+//   shortest  the least prompt left, but never past one that was overtaken for
+//             too long
+//   fair      whoever was served least, with the same exception
 
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "estimators/text.h"
@@ -22,16 +24,6 @@ namespace {
 using internal::Concat;
 using internal::InvalidArgument;
 
-template <typename Before>
-std::size_t FirstBy(std::span<const RequestView> candidates,
-                    const Before& before) {
-  std::size_t first = 0;
-  for (std::size_t i = 1; i < candidates.size(); ++i) {
-    if (before(candidates[i], candidates[first])) first = i;
-  }
-  return first;
-}
-
 // Ids decide ties, so that the answer does not depend on how candidates lie.
 bool ArrivedBefore(const RequestView& a, const RequestView& b) {
   return a.arrived != b.arrived ? a.arrived < b.arrived : a.id < b.id;
@@ -40,10 +32,11 @@ bool ArrivedBefore(const RequestView& a, const RequestView& b) {
 class Fcfs final : public OrderPolicy {
  public:
   std::string_view Name() const override { return "fcfs"; }
-  std::size_t First(std::span<const RequestView> candidates,
-                    const Context& /*context*/) const override {
-    return FirstBy(candidates, ArrivedBefore);
+  bool Before(const RequestView& a, const RequestView& b,
+              const Context& /*context*/) const override {
+    return ArrivedBefore(a, b);
   }
+  bool StableWhileWaiting() const override { return true; }
   bool MayPass(const RequestView& /*blocked*/,
                const Context& /*context*/) const override {
     return false;
@@ -53,48 +46,77 @@ class Fcfs final : public OrderPolicy {
 class Priority final : public OrderPolicy {
  public:
   std::string_view Name() const override { return "priority"; }
-  std::size_t First(std::span<const RequestView> candidates,
-                    const Context& /*context*/) const override {
-    return FirstBy(candidates, [](const RequestView& a, const RequestView& b) {
-      return a.priority != b.priority ? a.priority > b.priority
-                                      : ArrivedBefore(a, b);
-    });
+  bool Before(const RequestView& a, const RequestView& b,
+              const Context& /*context*/) const override {
+    return a.priority != b.priority ? a.priority > b.priority
+                                    : ArrivedBefore(a, b);
   }
+  bool StableWhileWaiting() const override { return true; }
   bool MayPass(const RequestView& /*blocked*/,
                const Context& /*context*/) const override {
     return false;
   }
 };
 
-// Least attained service: a short prompt that arrives behind a long one waits
-// for the chunk that runs and not for the prompt. Whoever was passed over by
-// kPatience times as much work as it could have had in one turn goes next, so
-// that a stream of short prompts cannot starve a long one.
-class Fair final : public OrderPolicy {
+// Eight turns of the widest usual chunk: who was passed over by more than that
+// is late, and late ones go first, the longest passed over before the others.
+// So a stream of short prompts leaves a long one a ninth of the device at
+// worst.
+constexpr Tokens kPatience = 8 * 2048;
+
+bool Late(const RequestView& view, const OrderPolicy::Context& context) {
+  return context.PassedOver(view) > kPatience;
+}
+
+// Orders late requests among themselves and before others; nullopt for two that
+// are not late.
+std::optional<bool> LateBefore(const RequestView& a, const RequestView& b,
+                               const OrderPolicy::Context& context) {
+  const bool a_late = Late(a, context);
+  const bool b_late = Late(b, context);
+  if (a_late != b_late) return a_late;
+  if (!a_late) return std::nullopt;
+  return a.served_mark != b.served_mark ? a.served_mark < b.served_mark
+                                        : ArrivedBefore(a, b);
+}
+
+// Shortest remaining prompt first: the least mean time to first token.
+class Shortest final : public OrderPolicy {
  public:
-  std::string_view Name() const override { return "fair"; }
-  std::size_t First(std::span<const RequestView> candidates,
-                    const Context& context) const override {
-    return FirstBy(candidates, [&](const RequestView& a, const RequestView& b) {
-      const bool a_late = Late(a, context);
-      const bool b_late = Late(b, context);
-      if (a_late != b_late) return a_late;
-      if (a_late && a.served_mark != b.served_mark) {
-        return a.served_mark < b.served_mark;
-      }
-      return a.served != b.served ? a.served < b.served : ArrivedBefore(a, b);
-    });
+  std::string_view Name() const override { return "shortest"; }
+  bool Before(const RequestView& a, const RequestView& b,
+              const Context& context) const override {
+    if (const auto late = LateBefore(a, b, context)) return *late;
+    const Tokens left_a = a.request->prompt_tokens - a.done;
+    const Tokens left_b = b.request->prompt_tokens - b.done;
+    return left_a != left_b ? left_a < left_b : ArrivedBefore(a, b);
   }
+  bool StableWhileWaiting() const override { return false; }
   bool MayPass(const RequestView& blocked,
                const Context& context) const override {
     return !Late(blocked, context);
   }
+};
 
- private:
-  // Eight turns of the widest usual chunk: one ninth of the device at worst.
-  static constexpr Tokens kPatience = 8 * 2048;
-  static bool Late(const RequestView& view, const Context& context) {
-    return context.PassedOver(view) > kPatience;
+// Least attained service, of tenants first and then of their requests: a short
+// prompt that arrives behind a long one waits for the chunk that runs and not
+// for the prompt, and a tenant gains nothing by sending many. Requests without
+// a tenant are tenants of their own.
+class Fair final : public OrderPolicy {
+ public:
+  std::string_view Name() const override { return "fair"; }
+  bool Before(const RequestView& a, const RequestView& b,
+              const Context& context) const override {
+    if (const auto late = LateBefore(a, b, context)) return *late;
+    if (a.tenant_served != b.tenant_served) {
+      return a.tenant_served < b.tenant_served;
+    }
+    return a.served != b.served ? a.served < b.served : ArrivedBefore(a, b);
+  }
+  bool StableWhileWaiting() const override { return false; }
+  bool MayPass(const RequestView& blocked,
+               const Context& context) const override {
+    return !Late(blocked, context);
   }
 };
 
@@ -105,13 +127,15 @@ absl::StatusOr<std::unique_ptr<OrderPolicy>> CreateOrderPolicy(
   std::unique_ptr<OrderPolicy> policy;
   if (name == "fcfs") policy = std::make_unique<Fcfs>();
   if (name == "priority") policy = std::make_unique<Priority>();
+  if (name == "shortest") policy = std::make_unique<Shortest>();
   if (name == "fair") policy = std::make_unique<Fair>();
   if (policy != nullptr) return policy;
-  constexpr std::array<std::string_view, 3> kNames = {"fcfs", "priority",
-                                                      "fair"};
+  constexpr std::array<std::string_view, 4> kNames = {"fcfs", "priority",
+                                                      "shortest", "fair"};
   const std::string_view near = internal::DidYouMean(name, kNames);
   return InvalidArgument(
-      "order.use: expected fcfs, priority or fair, got \"", name, "\"",
+      "order.use: expected fcfs, priority, shortest or fair, got \"", name,
+      "\"",
       near.empty() ? std::string() : Concat("; did you mean \"", near, "\"?"));
 }
 

@@ -84,8 +84,6 @@ class Core final : public Scheduler {
 
   // core_decide.cc
   void Decide();
-  const RequestView* Pick(const std::vector<RequestId>& skipped,
-                          bool admitted_only);
   enum class Attempt { kDone, kBlocked };
   Attempt TryStart(Request& request);
   Attempt TryRun(Request& request);
@@ -127,6 +125,9 @@ class Core final : public Scheduler {
   bool has_readings_ = false;
   GrowthMeter growth_;
   std::uint64_t growth_changes_ = 0;
+  // Counts what may let a request start that could not: ends, preemptions, ends
+  // of prompts.
+  std::uint64_t relief_ = 0;
   std::optional<RunningStep> running_;
 
   Instant now_{};

@@ -26,9 +26,9 @@ constexpr Duration kPreemptAfter = std::chrono::seconds(5);
 constexpr std::string_view kPool = "pool";
 constexpr std::string_view kPreempt = "preempt";
 
-bool Contains(const std::vector<RequestId>& ids, RequestId id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
-}
+// How many that cannot start are passed over in one decision: each costs a
+// plan, and further down the queue the order loses its meaning.
+constexpr int kPassedMax = 8;
 
 }  // namespace
 
@@ -37,6 +37,7 @@ Core::Core(SchedulerOptions options, Policies policies)
       policies_(std::move(policies)),
       limits_(policies_.chunk->Reachable(options_.chunk)),
       corrected_(*options_.estimator, calibrator_),
+      table_(*policies_.order),
       memory_(options_.memory, options_.ladder) {}
 
 SchedulerStats Core::Stats() const {
@@ -53,18 +54,20 @@ void Core::Decide() {
   calibrator_.Expire(now_);
   std::vector<RequestId> skipped;
   bool admitted_only = false;
+  int blocked = 0;
   while (!running_.has_value()) {
-    const RequestView* pick = Pick(skipped, admitted_only);
-    if (pick == nullptr) break;
-    const RequestView view = *pick;
-    Request& request = *table_.Find(view.id);
-    const Attempt attempt = request.state == RequestState::kWaiting
-                                ? TryStart(request)
-                                : TryRun(request);
+    Request* request = table_.First(Context(), skipped, admitted_only);
+    if (request == nullptr) break;
+    const bool waiting = request->state == RequestState::kWaiting;
+    const RequestView view = request->view;
+    const Attempt attempt = waiting ? TryStart(*request) : TryRun(*request);
     if (attempt == Attempt::kDone) continue;
     skipped.push_back(view.id);
     // Admitting others would take what this one waits for.
-    if (!policies_.order->MayPass(view, Context())) admitted_only = true;
+    if (waiting) ++blocked;
+    if (blocked >= kPassedMax || !policies_.order->MayPass(view, Context())) {
+      admitted_only = true;
+    }
   }
   if (const std::optional<Instant> due = memory_.NextExpiry()) {
     WakeNoLaterThan(*due);
@@ -74,28 +77,6 @@ void Core::Decide() {
            memory_.reclaiming() || memory_.releasing() > 0 ||
            wake_.has_value());
   if (wake_.has_value()) actions_->push_back(WakeAt{*wake_});
-}
-
-const RequestView* Core::Pick(const std::vector<RequestId>& skipped,
-                              bool admitted_only) {
-  std::span<const RequestView> queue = table_.queue();
-  std::vector<RequestView> rest;
-  if (!skipped.empty()) {
-    for (const RequestView& view : queue) {
-      if (Contains(skipped, view.id) || (admitted_only && !view.admitted)) {
-        continue;
-      }
-      rest.push_back(view);
-    }
-    queue = rest;
-  }
-  if (queue.empty()) return nullptr;
-  const std::size_t first = policies_.order->First(queue, Context());
-  TG_CHECK(first < queue.size());
-  const RequestId id = queue[first].id;
-  const auto all = table_.queue();
-  return &*std::find_if(all.begin(), all.end(),
-                        [id](const RequestView& v) { return v.id == id; });
 }
 
 MemoryView Core::ViewFor(const Request& request, Bytes freed) const {
@@ -122,14 +103,14 @@ ChunkLimits Core::LimitsFor(const Request& request) const {
 
 std::vector<RequestView> Core::Prefilling() const {
   std::vector<RequestView> prefilling;
-  for (const RequestView& view : table_.queue()) {
-    if (view.admitted) prefilling.push_back(view);
+  for (const Request* request : table_.prefilling()) {
+    prefilling.push_back(request->view);
   }
   return prefilling;
 }
 
 ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed) const {
-  const RequestView view = request.View(ledger_.ClaimOf(request.id));
+  const RequestView& view = request.view;
   const MemoryView memory = ViewFor(request, freed);
   const ChunkLimits limits = LimitsFor(request);
   ChunkPolicy::Choice choice = policies_.chunk->Next({.estimator = Prices(),
@@ -151,7 +132,14 @@ Core::Attempt Core::TryStart(Request& request) {
     WakeNoLaterThan(request.not_before);
     return Attempt::kBlocked;
   }
-  const RequestView view = request.View(0);
+  const MemoryView now = ViewFor(request);
+  const Bytes room = now.limits.Room() - now.claimed;
+  if (request.blocked_room.has_value() && room <= *request.blocked_room &&
+      request.blocked_epoch == relief_ && memory_.Reclaimable() == 0 &&
+      memory_.IdleRoom() >= request.blocked_idle_room) {
+    return Attempt::kBlocked;
+  }
+  const RequestView& view = request.view;
   const std::vector<RequestView> prefilling = Prefilling();
   const auto ask = [&](Bytes freed) {
     const MemoryView memory = ViewFor(request, freed);
@@ -172,6 +160,9 @@ Core::Attempt Core::TryStart(Request& request) {
       return GiveUpIfDoomed(request) ? Attempt::kDone : Attempt::kBlocked;
     case Verdict::kWait:
       request.doomed_since.reset();
+      request.blocked_room = room;
+      request.blocked_idle_room = memory_.IdleRoom();
+      request.blocked_epoch = relief_;
       // Freed only where it lets the request start: otherwise others hold what
       // it needs, and nothing is gained by dropping caches.
       ReclaimFor([&](Bytes freed) {
@@ -190,7 +181,7 @@ Core::Attempt Core::TryStart(Request& request) {
   }
   ledger_.Open(request.id, claim, resident);
   table_.Move(request, RequestState::kPrefill);
-  table_.Refresh(request, claim);
+  table_.Update(request, claim, [](Request&) {});
   ++stats_.admitted;
   actions_->push_back(Admit{request.id, answer->claim});
   return Attempt::kDone;
@@ -257,8 +248,7 @@ bool Core::GiveUpIfDoomed(Request& request) {
   if (memory_.reclaiming()) return false;
   const bool waiting = request.state == RequestState::kWaiting;
   const PlanRequest remainder =
-      waiting ? request.request
-              : RemainderOf(request.View(ledger_.ClaimOf(request.id)));
+      waiting ? request.request : RemainderOf(request.view);
   MemoryLimits idle = memory_.Limits(ledger_.resident());
   idle.base = ViewFor(request).idle_base;
   absl::StatusOr<Plan> plan =
@@ -283,7 +273,8 @@ bool Core::GiveUpIfDoomed(Request& request) {
   // Bytes that seem to be nobody's may be others' after all: when they have
   // ended, more is known.
   const std::int64_t others =
-      table_.prefilling() + table_.decoding() - (waiting ? 0 : 1);
+      static_cast<std::int64_t>(table_.prefilling().size()) +
+      table_.decoding() - (waiting ? 0 : 1);
   if (others > 0 && fits_with(memory_.RoomWhenIdle())) return false;
   // A ceiling that dips and another program's burst pass; so the best that the
   // device offered of late counts for a while.
@@ -323,7 +314,7 @@ Core::Attempt Core::Stuck(Request& request) {
   limits.base =
       SatAdd(limits.base, ledger_.claimed() - ledger_.ClaimOf(request.id));
   const absl::StatusOr<Plan> plan =
-      PlanPrompt(Prices(), RemainderOf(request.View(0)), limits, limits_);
+      PlanPrompt(Prices(), RemainderOf(request.view), limits, limits_);
   TG_CHECK(plan.ok());
   RejectNow(request, RefusalCode::kOverloaded, plan->reason, &*plan);
   return Attempt::kDone;
@@ -337,7 +328,7 @@ bool Core::PreemptFor(Request& request) {
   }
   Request* victim = nullptr;
   Tokens least_lost = 0;
-  for (const Request* other : table_.Admitted()) {
+  for (Request* other : table_.Admitted()) {
     if (other == &request || other->cancel_pending) continue;
     const Bytes freed =
         SatAdd(ledger_.ResidentOf(other->id), ledger_.ClaimOf(other->id));
@@ -345,7 +336,7 @@ bool Core::PreemptFor(Request& request) {
     const Tokens lost =
         other->done - other->request.cached_tokens + other->decoded;
     if (victim == nullptr || lost < least_lost) {
-      victim = table_.Find(other->id);
+      victim = other;
       least_lost = lost;
     }
   }
@@ -354,13 +345,15 @@ bool Core::PreemptFor(Request& request) {
   ++stats_.preemptions;
   const Bytes held = ledger_.Release(victim->id);
   if (has_readings_) memory_.Free(held, now_);
+  ++relief_;
   table_.Move(*victim, RequestState::kWaiting);
-  victim->done = victim->request.cached_tokens;
-  victim->last_chunk = victim->request.cached_chunk;
-  victim->decoded = 0;
-  victim->stuck_since.reset();
-  victim->fits_in_room.reset();
-  table_.Refresh(*victim, 0);
+  table_.Update(*victim, 0, [](Request& r) {
+    r.done = r.request.cached_tokens;
+    r.last_chunk = r.request.cached_chunk;
+    r.decoded = 0;
+    r.stuck_since.reset();
+    r.fits_in_room.reset();
+  });
   return true;
 }
 

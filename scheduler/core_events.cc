@@ -115,13 +115,15 @@ absl::Status Core::On(const PrefixChanged& event) {
                            event.cached_tokens);
   }
   TG_RETURN_IF_ERROR(RequireBytes("prefix_bytes", event.prefix_bytes));
-  request->request.cached_tokens = event.cached_tokens;
-  request->request.cached_chunk = 1;
-  request->done = event.cached_tokens;
-  request->last_chunk = 1;
-  request->prefix_bytes = event.prefix_bytes;
-  request->fits_in_room.reset();
-  table_.Refresh(*request, 0);
+  table_.Update(*request, 0, [&](Request& r) {
+    r.request.cached_tokens = event.cached_tokens;
+    r.request.cached_chunk = 1;
+    r.done = event.cached_tokens;
+    r.last_chunk = 1;
+    r.prefix_bytes = event.prefix_bytes;
+    r.fits_in_room.reset();
+    r.blocked_room.reset();
+  });
   return absl::OkStatus();
 }
 
@@ -136,13 +138,15 @@ absl::Status Core::On(const StepDone& event) {
   ++stats_.steps;
   Request& request = *table_.Find(step.request);
   ledger_.Grow(request.id, step.price.resident_bytes);
-  request.done = step.start + step.n;
-  request.last_chunk = step.n;
-  request.served += step.n;
   served_ += step.n;
-  request.served_mark = served_;
-  request.failures = 0;
-  request.stuck_since.reset();
+  table_.Serve(request, step.n);
+  table_.Update(request, ledger_.ClaimOf(request.id), [&](Request& r) {
+    r.done = step.start + step.n;
+    r.last_chunk = step.n;
+    r.served_mark = served_;
+    r.failures = 0;
+    r.stuck_since.reset();
+  });
   // Widths grow back after a failure, one doubling a step.
   request.width_cap =
       request.width_cap >= limits_.max / 2 ? 0 : 2 * request.width_cap;
@@ -157,10 +161,9 @@ absl::Status Core::On(const StepDone& event) {
     actions_->push_back(Cancelled{request.id});
     End(request);
   } else if (request.done >= request.request.prompt_tokens) {
+    ++relief_;
     table_.Move(request, RequestState::kDecoding);
     actions_->push_back(StartDecode{request.id});
-  } else {
-    table_.Refresh(request, ledger_.ClaimOf(request.id));
   }
   return absl::OkStatus();
 }
@@ -334,6 +337,7 @@ absl::Status Core::On(const Wake& /*event*/) { return absl::OkStatus(); }
 // Peak less what was live before and what the step added for good. A step
 // during which memory moved for other reasons measures those.
 void Core::MeasureTransient(const RunningStep& step, const StepDone& done) {
+  if (!options_.calibrate) return;
   if (!done.peak_bytes.has_value() || !done.live_bytes.has_value()) return;
   const Bytes moved =
       *done.live_bytes - step.live_before - step.price.resident_bytes;
@@ -362,18 +366,14 @@ void Core::MeasureGrowth(const RunningStep& step, Bytes live) {
 void Core::RaiseClaims() {
   ++growth_changes_;
   const Bytes extra = growth_.ExtraPerToken();
-  std::vector<RequestId> ids;
-  for (const RequestView& view : table_.queue()) ids.push_back(view.id);
-  for (const RequestId id : ids) {
-    Request& request = *table_.Find(id);
-    request.request.extra_bytes_per_token = extra;
-    if (request.state == RequestState::kPrefill) {
-      const RequestView view = request.View(ledger_.ClaimOf(id));
-      ledger_.SetClaim(id,
-                       FullClaim(Prices(), RemainderOf(view),
-                                 memory_.Limits(ledger_.resident()), limits_));
-    }
-    table_.Refresh(request, ledger_.ClaimOf(id));
+  for (Request* request : table_.Unfinished()) {
+    table_.Update(*request, request->view.claim,
+                  [&](Request& r) { r.request.extra_bytes_per_token = extra; });
+    if (request->state != RequestState::kPrefill) continue;
+    ledger_.SetClaim(request->id,
+                     FullClaim(Prices(), RemainderOf(request->view),
+                               memory_.Limits(ledger_.resident()), limits_));
+    table_.Update(*request, ledger_.ClaimOf(request->id), [](Request&) {});
   }
 }
 
@@ -381,6 +381,7 @@ void Core::End(Request& request) {
   if (request.state != RequestState::kWaiting) {
     const Bytes held = ledger_.Release(request.id);
     if (has_readings_) memory_.Free(held, now_);
+    ++relief_;
   }
   table_.Remove(request);
 }

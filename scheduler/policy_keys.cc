@@ -32,9 +32,8 @@ constexpr auto kAdmissionPolicies = std::to_array<string_view>({"reserve"});
 constexpr auto kLaterAdmissionPolicies =
     std::to_array<string_view>({"bankers", "optimistic", "plugin:…"});
 constexpr auto kOrderPolicies =
-    std::to_array<string_view>({"fcfs", "priority", "fair"});
-constexpr auto kLaterOrderPolicies =
-    std::to_array<string_view>({"shortest", "plugin:…"});
+    std::to_array<string_view>({"fcfs", "priority", "shortest", "fair"});
+constexpr auto kLaterOrderPolicies = std::to_array<string_view>({"plugin:…"});
 constexpr auto kRungs =
     std::to_array<string_view>({"pool", "cache", "model", "preempt"});
 
@@ -379,10 +378,12 @@ const auto kKeys = std::to_array<PolicyKey>({
      .words = kOrderPolicies,
      .later = kLaterOrderPolicies,
      .fallback = "fcfs",
-     .doc = "Who is next. fcfs: first come, first served, to the end of its "
-            "prompt. priority: the highest priority, then first come. fair: "
-            "chunk by chunk, whoever was served least, and nobody is passed "
-            "over for long.",
+     .doc =
+         "Who is next. fcfs: first come, first served, to the end of its "
+         "prompt. priority: the highest priority, then first come. shortest: "
+         "the least prompt left. fair: "
+         "chunk by chunk, whoever was served least, and nobody is passed "
+         "over for long.",
      .store = Text<&PolicyFile::order_policy>},
 
     // [cache]

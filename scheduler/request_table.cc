@@ -11,12 +11,32 @@
 #include "tidegate/status.h"
 
 namespace tidegate::internal {
+namespace {
+
+bool ArrivedBefore(const Request* a, const Request* b) {
+  return std::tie(a->arrived, a->id) < std::tie(b->arrived, b->id);
+}
+
+std::vector<Request*> ById(std::vector<Request*> requests) {
+  std::sort(requests.begin(), requests.end(),
+            [](const Request* a, const Request* b) { return a->id < b->id; });
+  return requests;
+}
+
+}  // namespace
+
+bool RequestTable::WaitingBefore::operator()(const Request& a,
+                                             const Request& b) const {
+  return stable ? order->Before(a.view, b.view, {}) : ArrivedBefore(&a, &b);
+}
+
+RequestTable::RequestTable(const OrderPolicy& order)
+    : order_(order),
+      waiting_(WaitingBefore{&order, order.StableWhileWaiting()}) {}
+
+RequestTable::~RequestTable() { waiting_.clear(); }
 
 Request* RequestTable::Find(RequestId id) {
-  const auto it = by_id_.find(id);
-  return it == by_id_.end() ? nullptr : it->second.get();
-}
-const Request* RequestTable::Find(RequestId id) const {
   const auto it = by_id_.find(id);
   return it == by_id_.end() ? nullptr : it->second.get();
 }
@@ -33,76 +53,136 @@ Request& RequestTable::Add(const Arrive& arrive, Instant now,
   request->done = request->request.cached_tokens;
   request->last_chunk = request->request.cached_chunk;
   request->served_mark = served_mark;
+  if (!request->tenant.empty()) ++tenants_[request->tenant].requests;
   Request& added = *request;
   const bool inserted = by_id_.emplace(arrive.id, std::move(request)).second;
   TG_CHECK(inserted);
-  queue_.insert(PlaceOf(added), added.View(0));
-  ++waiting_;
+  Show(added, 0);
+  waiting_.insert(added);
   return added;
 }
 
 void RequestTable::Move(Request& request, RequestState state) {
-  switch (state) {
+  const RequestState before = request.state;
+  TG_CHECK(state != before);
+  switch (before) {
     case RequestState::kWaiting:
-      TG_CHECK(request.state != RequestState::kWaiting);
-      if (request.state == RequestState::kDecoding) {
-        --decoding_;
-        queue_.insert(PlaceOf(request), request.View(0));
-      }
-      ++waiting_;
+      TG_CHECK(state == RequestState::kPrefill);
+      waiting_.erase(waiting_.iterator_to(request));
       break;
     case RequestState::kPrefill:
-      TG_CHECK(request.state == RequestState::kWaiting);
-      --waiting_;
+      std::erase(prefilling_, &request);
       break;
     case RequestState::kDecoding:
-      TG_CHECK(request.state == RequestState::kPrefill);
-      queue_.erase(FindView(request));
-      ++decoding_;
+      TG_CHECK(state == RequestState::kWaiting);
+      --decoding_;
       break;
   }
   request.state = state;
+  Show(request, request.view.claim);
+  switch (state) {
+    case RequestState::kWaiting:
+      waiting_.insert(request);
+      break;
+    case RequestState::kPrefill:
+      prefilling_.insert(
+          std::upper_bound(prefilling_.begin(), prefilling_.end(), &request,
+                           ArrivedBefore),
+          &request);
+      break;
+    case RequestState::kDecoding:
+      ++decoding_;
+      break;
+  }
 }
 
 void RequestTable::Remove(Request& request) {
-  if (request.state == RequestState::kDecoding) {
-    --decoding_;
-  } else {
-    queue_.erase(FindView(request));
-    if (request.state == RequestState::kWaiting) --waiting_;
+  switch (request.state) {
+    case RequestState::kWaiting:
+      waiting_.erase(waiting_.iterator_to(request));
+      break;
+    case RequestState::kPrefill:
+      std::erase(prefilling_, &request);
+      break;
+    case RequestState::kDecoding:
+      --decoding_;
+      break;
+  }
+  if (!request.tenant.empty()) {
+    const auto tenant = tenants_.find(request.tenant);
+    TG_CHECK(tenant != tenants_.end());
+    if (--tenant->second.requests == 0) tenants_.erase(tenant);
   }
   by_id_.erase(request.id);
 }
 
-void RequestTable::Refresh(const Request& request, Bytes claim) {
-  *FindView(request) = request.View(claim);
+void RequestTable::Update(Request& request, Bytes claim,
+                          const std::function<void(Request&)>& change) {
+  const bool waiting = request.state == RequestState::kWaiting;
+  if (waiting) waiting_.erase(waiting_.iterator_to(request));
+  change(request);
+  Show(request, claim);
+  if (waiting) waiting_.insert(request);
 }
 
-std::vector<const Request*> RequestTable::Admitted() const {
-  std::vector<const Request*> admitted;
+void RequestTable::Serve(Request& request, Tokens tokens) {
+  request.served += tokens;
+  if (!request.tenant.empty()) tenants_.at(request.tenant).served += tokens;
+}
+
+Request* RequestTable::First(const OrderPolicy::Context& context,
+                             std::span<const RequestId> skipped,
+                             bool admitted_only) {
+  Request* first = nullptr;
+  const auto consider = [&](Request& request) {
+    if (Skipped(request, skipped)) return false;
+    // Its tenant may have been served since the view was made.
+    Show(request, request.view.claim);
+    if (first == nullptr || order_.Before(request.view, first->view, context)) {
+      first = &request;
+    }
+    return true;
+  };
+  for (Request* request : prefilling_) consider(*request);
+  if (admitted_only) return first;
+  const bool stable = order_.StableWhileWaiting();
+  for (Request& request : waiting_) {
+    if (consider(request) && stable) break;
+  }
+  return first;
+}
+
+std::vector<Request*> RequestTable::Admitted() {
+  std::vector<Request*> admitted;
   for (const auto& [id, request] : by_id_) {
     if (request->state != RequestState::kWaiting) {
       admitted.push_back(request.get());
     }
   }
-  std::sort(admitted.begin(), admitted.end(),
-            [](const Request* a, const Request* b) { return a->id < b->id; });
-  return admitted;
+  return ById(std::move(admitted));
 }
 
-// The queue is sorted by arrival, then id.
-RequestTable::Queue::iterator RequestTable::PlaceOf(const Request& request) {
-  return std::lower_bound(queue_.begin(), queue_.end(), request,
-                          [](const RequestView& view, const Request& r) {
-                            return std::tie(view.arrived, view.id) <
-                                   std::tie(r.arrived, r.id);
-                          });
+std::vector<Request*> RequestTable::Unfinished() {
+  std::vector<Request*> unfinished;
+  for (const auto& [id, request] : by_id_) {
+    if (request->state != RequestState::kDecoding) {
+      unfinished.push_back(request.get());
+    }
+  }
+  return ById(std::move(unfinished));
 }
 
-RequestTable::Queue::iterator RequestTable::FindView(const Request& request) {
-  const auto it = PlaceOf(request);
-  TG_CHECK(it != queue_.end() && it->id == request.id);
-  return it;
+void RequestTable::Show(Request& request, Bytes claim) {
+  Tokens tenant_served = request.served;
+  if (!request.tenant.empty()) {
+    tenant_served = tenants_.at(request.tenant).served;
+  }
+  request.view = request.View(claim, tenant_served);
+}
+
+bool RequestTable::Skipped(const Request& request,
+                           std::span<const RequestId> skipped) const {
+  return std::find(skipped.begin(), skipped.end(), request.id) != skipped.end();
 }
 
 }  // namespace tidegate::internal

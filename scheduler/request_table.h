@@ -7,16 +7,18 @@
 //      ▲           │            │
 //      └───────────┴────────────┘  preempted
 //
-// From every state a request may leave the table. Requests whose prompt is not
-// computed are also kept as the views that policies read, in order of arrival.
+// From every state a request may leave the table. Waiting requests are kept in
+// the order in which the policy serves them, where that does not change while
+// they wait, and in order of arrival otherwise.
 //
 // Thread-safety: none.
 
 #ifndef TIDEGATE_SCHEDULER_REQUEST_TABLE_H_
 #define TIDEGATE_SCHEDULER_REQUEST_TABLE_H_
 
-#include <boost/container/devector.hpp>
+#include <boost/intrusive/set.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,7 +36,7 @@ namespace tidegate::internal {
 // Where a request stands.
 enum class RequestState { kWaiting, kPrefill, kDecoding };
 
-struct Request {
+struct Request : boost::intrusive::set_base_hook<> {
   RequestId id = 0;
   PlanRequest request;
   std::int64_t priority = 0;
@@ -65,8 +67,17 @@ struct Request {
   // Widest chunk to try after the device ran out of memory; 0: no such cap.
   Tokens width_cap = 0;
 
+  // When it last could not start, what it lacked: the same room and the same
+  // requests beside it would not do either.
+  std::optional<Bytes> blocked_room;
+  Bytes blocked_idle_room = 0;
+  std::uint64_t blocked_epoch = 0;
+
+  // What policies see, kept by the table.
+  RequestView view;
+
   // `claim` is what is left of its claim.
-  RequestView View(Bytes claim) const {
+  RequestView View(Bytes claim, Tokens tenant_served) const {
     return {.id = id,
             .request = &request,
             .priority = priority,
@@ -77,15 +88,21 @@ struct Request {
             .admitted = state != RequestState::kWaiting,
             .claim = claim,
             .served = served,
+            .tenant_served = tenant_served,
             .served_mark = served_mark};
   }
 };
 
 class RequestTable {
  public:
+  // `order` decides where waiting requests lie, and must outlive the table.
+  explicit RequestTable(const OrderPolicy& order);
+  ~RequestTable();
+  RequestTable(const RequestTable&) = delete;
+  RequestTable& operator=(const RequestTable&) = delete;
+
   // Null when there is none.
   Request* Find(RequestId id);
-  const Request* Find(RequestId id) const;
 
   // Adds a waiting request; `arrive.id` must not be in the table.
   Request& Add(const Arrive& arrive, Instant now, Tokens served_mark);
@@ -95,34 +112,61 @@ class RequestTable {
 
   void Remove(Request& request);
 
-  // Call after a change to a request that its view shows.
-  void Refresh(const Request& request, Bytes claim);
+  // Changes what policies see of a request, and keeps its place right. `claim`
+  // is what is left of its claim.
+  void Update(Request& request, Bytes claim,
+              const std::function<void(Request&)>& change);
 
-  // Requests that wait or are in prefill, in order of arrival.
-  std::span<const RequestView> queue() const {
-    return {queue_.data(), queue_.size()};
+  // Credits `tokens` of computed prompt to the request and its tenant.
+  void Serve(Request& request, Tokens tokens);
+
+  // The first request of those whose prompt is not computed, apart from those
+  // in `skipped`; null when there is none. O(log waiting) for orders that are
+  // stable while waiting, O(waiting) for others.
+  Request* First(const OrderPolicy::Context& context,
+                 std::span<const RequestId> skipped, bool admitted_only);
+
+  // In prefill, by arrival.
+  std::span<Request* const> prefilling() const {
+    return {prefilling_.data(), prefilling_.size()};
   }
   // Admitted requests by id, ascending.
-  std::vector<const Request*> Admitted() const;
+  std::vector<Request*> Admitted();
+  // All requests whose prompt is not computed, by id, ascending.
+  std::vector<Request*> Unfinished();
 
-  std::int64_t waiting() const { return waiting_; }
-  std::int64_t prefilling() const {
-    return static_cast<std::int64_t>(queue_.size()) - waiting_;
+  std::int64_t waiting() const {
+    return static_cast<std::int64_t>(waiting_.size());
   }
   std::int64_t decoding() const { return decoding_; }
   bool empty() const { return by_id_.empty(); }
 
  private:
-  using Queue = boost::container::devector<RequestView>;
-  Queue::iterator PlaceOf(const Request& request);
-  Queue::iterator FindView(const Request& request);
+  struct WaitingBefore {
+    const OrderPolicy* order;
+    bool stable;
+    bool operator()(const Request& a, const Request& b) const;
+  };
+  // Intrusive: cancelling finds its place by the request itself, and neither
+  // queueing nor leaving allocates.
+  using Waiting =
+      boost::intrusive::set<Request, boost::intrusive::compare<WaitingBefore>>;
+  struct Tenant {
+    Tokens served = 0;
+    std::int64_t requests = 0;
+  };
 
+  void Show(Request& request, Bytes claim);
+  bool Skipped(const Request& request,
+               std::span<const RequestId> skipped) const;
+
+  const OrderPolicy& order_;
   // Looked up, and walked only where the result is sorted afterwards: its order
   // differs from run to run.
   absl::flat_hash_map<RequestId, std::unique_ptr<Request>> by_id_;
-  // Contiguous for policies, and cheap to shorten at the front.
-  Queue queue_;
-  std::int64_t waiting_ = 0;
+  absl::flat_hash_map<std::string, Tenant> tenants_;
+  Waiting waiting_;
+  std::vector<Request*> prefilling_;
   std::int64_t decoding_ = 0;
 };
 

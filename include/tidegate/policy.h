@@ -33,6 +33,9 @@ struct RequestView {
   Bytes claim = 0;  // admitted: bytes promised that are not live yet
   // Prompt tokens computed for this request since it arrived.
   Tokens served = 0;
+  // The same for all requests of its tenant since that had none here; its own
+  // where it has no tenant.
+  Tokens tenant_served = 0;
   // OrderPolicy::Context::served when this request last ran, or arrived.
   Tokens served_mark = 0;
 };
@@ -112,10 +115,13 @@ class OrderPolicy {
       return served - view.served_mark;
     }
   };
-  // Index of the request to serve first. `candidates` is not empty: requests
-  // whose prompt is not computed yet, in order of arrival.
-  virtual std::size_t First(std::span<const RequestView> candidates,
-                            const Context& context) const = 0;
+  // Whether `a` is served before `b`. For one context a strict weak order;
+  // built-in policies let arrival and then ids decide ties.
+  virtual bool Before(const RequestView& a, const RequestView& b,
+                      const Context& context) const = 0;
+  // Whether Before() of two requests that wait is the same in every context:
+  // then the first of many is found without looking at all of them.
+  virtual bool StableWhileWaiting() const = 0;
   // Whether a request may be admitted past `blocked`, which is first but waits
   // for memory. A policy that always says yes can starve it.
   virtual bool MayPass(const RequestView& blocked,
@@ -123,7 +129,8 @@ class OrderPolicy {
 };
 
 // The built-in policies by the names of the policy file: fixed | throttle;
-// reserve; fcfs | priority | fair. InvalidArgument names the ones that exist.
+// reserve; fcfs | priority | shortest | fair. InvalidArgument names the ones
+// that exist.
 absl::StatusOr<std::unique_ptr<ChunkPolicy>> CreateChunkPolicy(
     std::string_view name);
 absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(
