@@ -3,10 +3,18 @@
 //
 // May this request start?
 //
-//   reserve  when all it will ever hold is free, and every prompt that was
-//            admitted before can still be finished beside it
+//   reserve     when all it will ever hold is free, and every prompt that was
+//               admitted before can still be finished beside it
+//   bankers     when an order exists in which everybody can finish; prompts
+//               promise nothing to each other and take turns
+//   optimistic  as reserve, with the output that requests really use of late;
+//               when too many use more, some are preempted
+//
+// All of them price steps as not overlapping: each needs room for its own
+// transient, never for the sum.
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,67 +22,188 @@
 #include "estimators/text.h"
 #include "policies/chunk_space.h"
 #include "policies/full_claim.h"
-#include "policies/refusal.h"
+#include "policies/safety.h"
 #include "tidegate/policy.h"
 #include "tidegate/status.h"
 
 namespace tidegate {
 namespace {
 
-using internal::ChunkSpace;
 using internal::Concat;
+using internal::FullClaim;
 using internal::InvalidArgument;
+using internal::Stake;
 
-class Reserve final : public AdmissionPolicy {
+constexpr PlanOptions kAnySequence = {.want_largest_prompt = false,
+                                      .any_sequence = true};
+
+bool Fits(const AdmissionPolicy::Question& question, const PlanRequest& request,
+          Bytes base) {
+  MemoryLimits memory = question.memory.limits;
+  memory.base = std::max<Bytes>(0, base);
+  const absl::StatusOr<Plan> plan = PlanPrompt(
+      question.estimator, request, memory, question.limits, kAnySequence);
+  return plan.ok() && plan->verdict == Verdict::kAdmit;
+}
+
+// Waits, or is never going to fit. `answer` is complete afterwards.
+absl::StatusOr<AdmissionPolicy::Answer> NotNow(
+    const AdmissionPolicy::Question& question, const PlanRequest& request,
+    AdmissionPolicy::Answer answer) {
+  MemoryLimits memory = question.memory.limits;
+  memory.base = question.memory.idle_base;
+  TG_ASSIGN_OR_RETURN(Plan idle, PlanPrompt(question.estimator, request, memory,
+                                            question.limits, kAnySequence));
+  answer.verdict =
+      idle.verdict == Verdict::kReject ? Verdict::kReject : Verdict::kWait;
+  if (answer.verdict == Verdict::kReject) answer.plan = std::move(idle);
+  return answer;
+}
+
+// Bytes that decoding still adds, up to `output` tokens.
+Bytes OutputGrowth(const Estimator& estimator, const RequestView& view,
+                   Tokens output) {
+  if (estimator.KvPreallocated()) return 0;
+  const Tokens length = view.request->prompt_tokens + view.decoded;
+  const Tokens whole =
+      view.request->prompt_tokens + std::max<Tokens>(output, view.decoded);
+  return std::max<Bytes>(0, estimator.SequenceBytes(whole, 1) -
+                                estimator.SequenceBytes(length, 1));
+}
+
+// reserve, and optimistic: claims add up, whatever is claimed is kept free.
+class Claiming : public AdmissionPolicy {
  public:
-  std::string_view Name() const override { return "reserve"; }
-
   absl::StatusOr<Answer> Decide(const Question& question) const override {
-    const PlanRequest request = RemainderOf(question.request);
+    PlanRequest request = RemainderOf(question.request);
+    request.max_output_tokens =
+        Output(request.max_output_tokens, question.output_share_permille);
     MemoryLimits memory = question.memory.limits;
-    Answer answer;
-    answer.claim = internal::FullClaim(question.estimator, request, memory,
-                                       question.limits);
-
     memory.base = SatAdd(memory.base, question.memory.claimed);
-    TG_ASSIGN_OR_RETURN(
-        answer.plan,
-        PlanPrompt(question.estimator, request, memory, question.limits,
-                   {.want_largest_prompt = false, .any_sequence = true}));
+    Answer answer;
+    answer.claim =
+        FullClaim(question.estimator, request, memory, question.limits);
+    TG_ASSIGN_OR_RETURN(answer.plan,
+                        PlanPrompt(question.estimator, request, memory,
+                                   question.limits, kAnySequence));
     if (answer.plan.verdict == Verdict::kAdmit &&
         OthersStillFit(question, answer.claim)) {
       answer.verdict = Verdict::kAdmit;
       return answer;
     }
-    // Not now. Never, if an idle device would not do either.
-    memory.base = question.memory.idle_base;
-    TG_ASSIGN_OR_RETURN(
-        Plan idle,
-        PlanPrompt(question.estimator, request, memory, question.limits,
-                   {.want_largest_prompt = false, .any_sequence = true}));
-    if (idle.verdict == Verdict::kReject) {
-      answer.verdict = Verdict::kReject;
-      answer.plan = std::move(idle);
+    // What never fits is so with its whole budget.
+    return NotNow(question, RemainderOf(question.request), std::move(answer));
+  }
+
+  bool MayGrow(const Question& /*question*/, Tokens /*n*/,
+               Bytes /*resident*/) const override {
+    return true;
+  }
+
+  Bytes DecodeClaim(const Estimator& estimator, const RequestView& request,
+                    std::int64_t output_share_permille) const override {
+    return OutputGrowth(
+        estimator, request,
+        Output(request.request->max_output_tokens, output_share_permille));
+  }
+
+ protected:
+  // Output tokens that are promised of a budget.
+  virtual Tokens Output(Tokens budget, std::int64_t share_permille) const = 0;
+
+ private:
+  bool OthersStillFit(const Question& question, Bytes newcomer) const {
+    const Bytes base =
+        SatAdd(question.memory.limits.base, question.memory.claimed, newcomer);
+    return std::all_of(question.admitted.begin(), question.admitted.end(),
+                       [&](const RequestView& other) {
+                         if (other.decoding) return true;
+                         PlanRequest request = RemainderOf(other);
+                         request.max_output_tokens =
+                             Output(request.max_output_tokens,
+                                    question.output_share_permille);
+                         return Fits(question, request, base - other.claim);
+                       });
+  }
+};
+
+class Reserve final : public Claiming {
+ public:
+  std::string_view Name() const override { return "reserve"; }
+
+ protected:
+  Tokens Output(Tokens budget, std::int64_t /*share*/) const override {
+    return budget;
+  }
+};
+
+class Optimistic final : public Claiming {
+ public:
+  std::string_view Name() const override { return "optimistic"; }
+
+ protected:
+  Tokens Output(Tokens budget, std::int64_t share_permille) const override {
+    return std::min(budget, SatMul(budget, share_permille) / 1000 + 1);
+  }
+};
+
+class Bankers final : public AdmissionPolicy {
+ public:
+  std::string_view Name() const override { return "bankers"; }
+
+  absl::StatusOr<Answer> Decide(const Question& question) const override {
+    const PlanRequest request = RemainderOf(question.request);
+    Answer answer;
+    MemoryLimits memory = question.memory.limits;
+    memory.base = SatAdd(memory.base, question.memory.claimed);
+    TG_ASSIGN_OR_RETURN(answer.plan,
+                        PlanPrompt(question.estimator, request, memory,
+                                   question.limits, kAnySequence));
+    if (SafeWith(question, request, 0)) {
+      answer.verdict = Verdict::kAdmit;
       return answer;
     }
-    answer.verdict = Verdict::kWait;
-    return answer;
+    return NotNow(question, request, std::move(answer));
+  }
+
+  bool MayGrow(const Question& question, Tokens n,
+               Bytes resident) const override {
+    PlanRequest request = RemainderOf(question.request);
+    request.cached_tokens =
+        std::min(request.prompt_tokens, request.cached_tokens + n);
+    request.cached_chunk = n;
+    return SafeWith(question, request, resident);
+  }
+
+  Bytes DecodeClaim(const Estimator& estimator, const RequestView& request,
+                    std::int64_t /*output_share_permille*/) const override {
+    return OutputGrowth(estimator, request, request.request->max_output_tokens);
   }
 
  private:
-  // Steps of different requests never overlap, so each needs room for its own
-  // transient only: beside what is live, all claims, and the newcomer's.
-  static bool OthersStillFit(const Question& question, Bytes newcomer) {
-    for (const RequestView& other : question.prefilling) {
-      MemoryLimits memory = question.memory.limits;
-      memory.base =
-          SatAdd(memory.base, question.memory.claimed, newcomer) - other.claim;
-      const absl::StatusOr<Plan> plan = PlanPrompt(
-          question.estimator, RemainderOf(other), memory, question.limits,
-          {.want_largest_prompt = false, .any_sequence = true});
-      if (!plan.ok() || plan->verdict != Verdict::kAdmit) return false;
+  // Whether all can finish when the asking request has this remainder and holds
+  // `more` bytes than now.
+  static bool SafeWith(const Question& question, const PlanRequest& request,
+                       Bytes more) {
+    std::vector<Stake> stakes;
+    // Whoever decodes has all it needs: it finishes first, whatever the others
+    // do, and its claim and its bytes come back.
+    Bytes base = SatAdd(question.memory.limits.base, more);
+    for (const RequestView& other : question.admitted) {
+      if (other.id == question.request.id) continue;
+      if (other.decoding) {
+        base -= other.held;
+        continue;
+      }
+      stakes.push_back({other.held, [&question, &other](Bytes live) {
+                          return Fits(question, RemainderOf(other), live);
+                        }});
     }
-    return true;
+    stakes.push_back({SatAdd(question.request.held, more),
+                      [&question, &request](Bytes live) {
+                        return Fits(question, request, live);
+                      }});
+    return internal::Safe(std::max<Bytes>(0, base), std::move(stakes));
   }
 };
 
@@ -94,10 +223,18 @@ Bytes internal::FullClaim(const Estimator& estimator,
 
 absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(
     std::string_view name) {
-  if (name == "reserve") {
-    return std::unique_ptr<AdmissionPolicy>(std::make_unique<Reserve>());
-  }
-  return InvalidArgument("admission.use: expected reserve, got \"", name, "\"");
+  std::unique_ptr<AdmissionPolicy> policy;
+  if (name == "reserve") policy = std::make_unique<Reserve>();
+  if (name == "bankers") policy = std::make_unique<Bankers>();
+  if (name == "optimistic") policy = std::make_unique<Optimistic>();
+  if (policy != nullptr) return policy;
+  constexpr std::array<std::string_view, 3> kNames = {"reserve", "bankers",
+                                                      "optimistic"};
+  const std::string_view near = internal::DidYouMean(name, kNames);
+  return InvalidArgument(
+      "admission.use: expected reserve, bankers or optimistic, got \"", name,
+      "\"",
+      near.empty() ? std::string() : Concat("; did you mean \"", near, "\"?"));
 }
 
 }  // namespace tidegate

@@ -20,6 +20,7 @@
 #include "scheduler/growth_meter.h"
 #include "scheduler/ledger.h"
 #include "scheduler/memory_state.h"
+#include "scheduler/output_meter.h"
 #include "scheduler/request_table.h"
 #include "tidegate/policy.h"
 #include "tidegate/scheduler.h"
@@ -84,14 +85,19 @@ class Core final : public Scheduler {
 
   // core_decide.cc
   void Decide();
+  // Admits and runs in the order of the policy until a step runs or nobody can
+  // go on; `safely`: only as the admission policy lets requests grow.
+  void Serve(bool safely);
   enum class Attempt { kDone, kBlocked };
   Attempt TryStart(Request& request);
-  Attempt TryRun(Request& request);
+  Attempt TryRun(Request& request, bool safely);
   void StartStep(Request& request, const ChunkPolicy::Choice& choice);
   // Whether a step was chosen or memory is being freed for one.
   bool MakeRoom(Request& request, const ChunkPolicy::Choice& choice);
   bool ReclaimFor(const std::function<bool(Bytes freed)>& enough);
-  bool PreemptFor(Request& request);
+  // For the sake of `request`, or of those that decode, to get below the line,
+  // where that is null.
+  bool PreemptFor(const Request* request);
   // Gives a request up whose remainder no longer fits an idle device.
   bool GiveUpIfDoomed(Request& request);
   Attempt Stuck(Request& request);
@@ -105,11 +111,28 @@ class Core final : public Scheduler {
   MemoryView ViewFor(const Request& request, Bytes freed = 0) const;
   ChunkPolicy::Choice NextChunk(const Request& request, Bytes freed) const;
   ChunkLimits LimitsFor(const Request& request) const;
-  std::vector<RequestView> Prefilling() const;
+  std::vector<RequestView> AdmittedViews();
+  // A request's view after a change to it or to its account.
+  void Refresh(
+      Request& request,
+      const std::function<void(Request&)>& change = [](Request&) {});
+  // More is live than may be: frees, and preempts when that has lasted.
+  void RelieveOverload();
   OrderPolicy::Context Context() const {
     return {.now = now_, .served = served_};
   }
   void WakeNoLaterThan(Instant when);
+
+  AdmissionPolicy::Question AdmissionQuestion(
+      const RequestView& view, const MemoryView& memory,
+      std::span<const RequestView> admitted) const {
+    return {.estimator = Prices(),
+            .request = view,
+            .memory = memory,
+            .limits = limits_,
+            .admitted = admitted,
+            .output_share_permille = outputs_.SharePermille()};
+  }
 
   const SchedulerOptions options_;
   const Policies policies_;
@@ -124,6 +147,8 @@ class Core final : public Scheduler {
   // Whether the engine reads memory at all; the ledger alone decides otherwise.
   bool has_readings_ = false;
   GrowthMeter growth_;
+  OutputMeter outputs_;
+  std::optional<Instant> overloaded_since_;
   std::uint64_t growth_changes_ = 0;
   // Counts what may let a request start that could not: ends, preemptions, ends
   // of prompts.

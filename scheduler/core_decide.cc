@@ -23,6 +23,8 @@ namespace {
 // end by themselves.
 constexpr Duration kPreemptAfter = std::chrono::seconds(5);
 
+constexpr Duration kPreemptPause = std::chrono::seconds(1);
+
 constexpr std::string_view kPool = "pool";
 constexpr std::string_view kPreempt = "preempt";
 
@@ -52,22 +54,13 @@ void Core::Decide() {
   wake_.reset();
   memory_.Expire(now_);
   calibrator_.Expire(now_);
-  std::vector<RequestId> skipped;
-  bool admitted_only = false;
-  int blocked = 0;
-  while (!running_.has_value()) {
-    Request* request = table_.First(Context(), skipped, admitted_only);
-    if (request == nullptr) break;
-    const bool waiting = request->state == RequestState::kWaiting;
-    const RequestView view = request->view;
-    const Attempt attempt = waiting ? TryStart(*request) : TryRun(*request);
-    if (attempt == Attempt::kDone) continue;
-    skipped.push_back(view.id);
-    // Admitting others would take what this one waits for.
-    if (waiting) ++blocked;
-    if (blocked >= kPassedMax || !policies_.order->MayPass(view, Context())) {
-      admitted_only = true;
-    }
+  if (!running_.has_value()) RelieveOverload();
+  Serve(/*safely=*/true);
+  // Memory that others took may have left no safe order. Somebody goes on all
+  // the same, and what is missing then is made.
+  if (!running_.has_value() && table_.decoding() == 0 &&
+      !memory_.reclaiming() && !wake_.has_value()) {
+    Serve(/*safely=*/false);
   }
   if (const std::optional<Instant> due = memory_.NextExpiry()) {
     WakeNoLaterThan(*due);
@@ -77,6 +70,28 @@ void Core::Decide() {
            memory_.reclaiming() || memory_.releasing() > 0 ||
            wake_.has_value());
   if (wake_.has_value()) actions_->push_back(WakeAt{*wake_});
+}
+
+void Core::Serve(bool safely) {
+  std::vector<RequestId> skipped;
+  bool admitted_only = false;
+  int blocked = 0;
+  while (!running_.has_value()) {
+    Request* request = table_.First(Context(), skipped, admitted_only);
+    if (request == nullptr) break;
+    const bool waiting = request->state == RequestState::kWaiting;
+    const RequestView view = request->view;
+    const Attempt attempt =
+        waiting ? TryStart(*request) : TryRun(*request, safely);
+    if (attempt == Attempt::kDone) continue;
+    skipped.push_back(view.id);
+    // Admitting others would take what this one waits for.
+    if (waiting) ++blocked;
+    if (blocked >= kPassedMax ||
+        (waiting && !policies_.order->MayPass(view, Context()))) {
+      admitted_only = true;
+    }
+  }
 }
 
 MemoryView Core::ViewFor(const Request& request, Bytes freed) const {
@@ -101,12 +116,18 @@ ChunkLimits Core::LimitsFor(const Request& request) const {
   return limits;
 }
 
-std::vector<RequestView> Core::Prefilling() const {
-  std::vector<RequestView> prefilling;
-  for (const Request* request : table_.prefilling()) {
-    prefilling.push_back(request->view);
+std::vector<RequestView> Core::AdmittedViews() {
+  std::vector<RequestView> views;
+  for (const Request* request : table_.Admitted()) {
+    views.push_back(request->view);
   }
-  return prefilling;
+  return views;
+}
+
+void Core::Refresh(Request& request,
+                   const std::function<void(Request&)>& change) {
+  table_.Update(request, ledger_.ClaimOf(request.id),
+                ledger_.ResidentOf(request.id), change);
 }
 
 ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed) const {
@@ -140,14 +161,11 @@ Core::Attempt Core::TryStart(Request& request) {
     return Attempt::kBlocked;
   }
   const RequestView& view = request.view;
-  const std::vector<RequestView> prefilling = Prefilling();
+  const std::vector<RequestView> admitted = AdmittedViews();
   const auto ask = [&](Bytes freed) {
     const MemoryView memory = ViewFor(request, freed);
-    return policies_.admission->Decide({.estimator = Prices(),
-                                        .request = view,
-                                        .memory = memory,
-                                        .limits = limits_,
-                                        .prefilling = prefilling});
+    return policies_.admission->Decide(
+        AdmissionQuestion(view, memory, admitted));
   };
   absl::StatusOr<AdmissionPolicy::Answer> answer = ask(0);
   if (!answer.ok()) {
@@ -181,13 +199,13 @@ Core::Attempt Core::TryStart(Request& request) {
   }
   ledger_.Open(request.id, claim, resident);
   table_.Move(request, RequestState::kPrefill);
-  table_.Update(request, claim, [](Request&) {});
+  Refresh(request);
   ++stats_.admitted;
   actions_->push_back(Admit{request.id, answer->claim});
   return Attempt::kDone;
 }
 
-Core::Attempt Core::TryRun(Request& request) {
+Core::Attempt Core::TryRun(Request& request, bool safely) {
   if (request.not_before > now_) {
     WakeNoLaterThan(request.not_before);
     return Attempt::kBlocked;
@@ -200,6 +218,14 @@ Core::Attempt Core::TryRun(Request& request) {
                         choice.bound == Bound::kPlan;
   if (narrowed && MakeRoom(request, choice)) return Attempt::kBlocked;
   if (choice.n == 0) return Stuck(request);
+  const MemoryView memory = ViewFor(request);
+  const std::vector<RequestView> admitted = AdmittedViews();
+  if (safely && !policies_.admission->MayGrow(
+                    AdmissionQuestion(request.view, memory, admitted), choice.n,
+                    choice.price.resident_bytes)) {
+    // Somebody else can finish first, and is asked next.
+    return Attempt::kBlocked;
+  }
   StartStep(request, choice);
   return Attempt::kDone;
 }
@@ -305,7 +331,7 @@ Core::Attempt Core::Stuck(Request& request) {
     WakeNoLaterThan(preempt);
     return Attempt::kBlocked;
   }
-  if (PreemptFor(request)) return Attempt::kDone;
+  if (PreemptFor(&request)) return Attempt::kDone;
   if (give_up > now_ || table_.decoding() > 0 || memory_.releasing() > 0) {
     if (give_up > now_) WakeNoLaterThan(give_up);
     return Attempt::kBlocked;
@@ -321,23 +347,29 @@ Core::Attempt Core::Stuck(Request& request) {
 }
 
 // Whose progress is lost least: by what would have to be computed again.
-bool Core::PreemptFor(Request& request) {
+bool Core::PreemptFor(const Request* request) {
   if (std::find(options_.ladder.begin(), options_.ladder.end(), kPreempt) ==
       options_.ladder.end()) {
     return false;
   }
   Request* victim = nullptr;
-  Tokens least_lost = 0;
+  // Nobody twice while others were spared, and then by what is lost.
+  std::pair<int, Tokens> least;
   for (Request* other : table_.Admitted()) {
-    if (other == &request || other->cancel_pending) continue;
+    if (other == request || other->cancel_pending) continue;
     const Bytes freed =
         SatAdd(ledger_.ResidentOf(other->id), ledger_.ClaimOf(other->id));
-    if (freed == 0 || NextChunk(request, freed).n == 0) continue;
-    const Tokens lost =
-        other->done - other->request.cached_tokens + other->decoded;
-    if (victim == nullptr || lost < least_lost) {
+    if (freed == 0) continue;
+    if (request == nullptr ? other->state != RequestState::kDecoding
+                           : NextChunk(*request, freed).n == 0) {
+      continue;
+    }
+    const std::pair<int, Tokens> cost = {
+        other->preempted,
+        other->done - other->request.cached_tokens + other->decoded};
+    if (victim == nullptr || cost < least) {
       victim = other;
-      least_lost = lost;
+      least = cost;
     }
   }
   if (victim == nullptr) return false;
@@ -347,7 +379,10 @@ bool Core::PreemptFor(Request& request) {
   if (has_readings_) memory_.Free(held, now_);
   ++relief_;
   table_.Move(*victim, RequestState::kWaiting);
-  table_.Update(*victim, 0, [](Request& r) {
+  // What it gives up is for others: it does not take it back at once.
+  victim->not_before = now_ + kPreemptPause;
+  ++victim->preempted;
+  Refresh(*victim, [](Request& r) {
     r.done = r.request.cached_tokens;
     r.last_chunk = r.request.cached_chunk;
     r.decoded = 0;
@@ -355,6 +390,25 @@ bool Core::PreemptFor(Request& request) {
     r.fits_in_room.reset();
   });
   return true;
+}
+
+// The ceiling fell, or admitted requests outgrew what they were promised. Those
+// that decode go on growing; prompts stand still, and wait as Stuck() says.
+void Core::RelieveOverload() {
+  const Bytes over = Live() - memory_.line();
+  if (over <= 0) {
+    overloaded_since_.reset();
+    return;
+  }
+  if (!overloaded_since_.has_value()) overloaded_since_ = now_;
+  if (ReclaimFor([&](Bytes freed) { return freed >= over; })) return;
+  if (memory_.unconfirmed() > 0) return;
+  const Instant preempt = *overloaded_since_ + kPreemptAfter;
+  if (preempt > now_) {
+    if (table_.decoding() > 0) WakeNoLaterThan(preempt);
+    return;
+  }
+  PreemptFor(nullptr);
 }
 
 void Core::StartStep(Request& request, const ChunkPolicy::Choice& choice) {

@@ -115,7 +115,7 @@ absl::Status Core::On(const PrefixChanged& event) {
                            event.cached_tokens);
   }
   TG_RETURN_IF_ERROR(RequireBytes("prefix_bytes", event.prefix_bytes));
-  table_.Update(*request, 0, [&](Request& r) {
+  Refresh(*request, [&](Request& r) {
     r.request.cached_tokens = event.cached_tokens;
     r.request.cached_chunk = 1;
     r.done = event.cached_tokens;
@@ -140,7 +140,7 @@ absl::Status Core::On(const StepDone& event) {
   ledger_.Grow(request.id, step.price.resident_bytes);
   served_ += step.n;
   table_.Serve(request, step.n);
-  table_.Update(request, ledger_.ClaimOf(request.id), [&](Request& r) {
+  Refresh(request, [&](Request& r) {
     r.done = step.start + step.n;
     r.last_chunk = step.n;
     r.served_mark = served_;
@@ -163,6 +163,10 @@ absl::Status Core::On(const StepDone& event) {
   } else if (request.done >= request.request.prompt_tokens) {
     ++relief_;
     table_.Move(request, RequestState::kDecoding);
+    ledger_.SetClaim(
+        request.id, policies_.admission->DecodeClaim(Prices(), request.view,
+                                                     outputs_.SharePermille()));
+    Refresh(request);
     actions_->push_back(StartDecode{request.id});
   }
   return absl::OkStatus();
@@ -229,12 +233,12 @@ absl::Status Core::On(const DecodeProgress& event) {
                            event.tokens);
   }
   const Tokens length = request->request.prompt_tokens + request->decoded;
-  request->decoded += event.tokens;
   if (!Prices().KvPreallocated()) {
     const Bytes before = Prices().SequenceBytes(length, 1);
     const Bytes after = Prices().SequenceBytes(length + event.tokens, 1);
     ledger_.Grow(request->id, std::max<Bytes>(0, after - before));
   }
+  Refresh(*request, [&](Request& r) { r.decoded += event.tokens; });
   return absl::OkStatus();
 }
 
@@ -248,6 +252,7 @@ absl::Status Core::On(const Finished& event) {
                "computed"));
   }
   ++stats_.finished;
+  outputs_.Add(request->request.max_output_tokens, request->decoded);
   End(*request);
   return absl::OkStatus();
 }
@@ -367,13 +372,15 @@ void Core::RaiseClaims() {
   ++growth_changes_;
   const Bytes extra = growth_.ExtraPerToken();
   for (Request* request : table_.Unfinished()) {
-    table_.Update(*request, request->view.claim,
-                  [&](Request& r) { r.request.extra_bytes_per_token = extra; });
-    if (request->state != RequestState::kPrefill) continue;
+    Refresh(*request,
+            [&](Request& r) { r.request.extra_bytes_per_token = extra; });
+    if (request->state != RequestState::kPrefill || request->view.claim == 0) {
+      continue;
+    }
     ledger_.SetClaim(request->id,
                      FullClaim(Prices(), RemainderOf(request->view),
                                memory_.Limits(ledger_.resident()), limits_));
-    table_.Update(*request, ledger_.ClaimOf(request->id), [](Request&) {});
+    Refresh(*request);
   }
 }
 

@@ -28,9 +28,10 @@ constexpr auto kChunkPolicies =
     std::to_array<string_view>({"fixed", "throttle"});
 constexpr auto kLaterChunkPolicies =
     std::to_array<string_view>({"equal_time", "efficient", "plugin:…"});
-constexpr auto kAdmissionPolicies = std::to_array<string_view>({"reserve"});
+constexpr auto kAdmissionPolicies =
+    std::to_array<string_view>({"reserve", "bankers", "optimistic"});
 constexpr auto kLaterAdmissionPolicies =
-    std::to_array<string_view>({"bankers", "optimistic", "plugin:…"});
+    std::to_array<string_view>({"plugin:…"});
 constexpr auto kOrderPolicies =
     std::to_array<string_view>({"fcfs", "priority", "shortest", "fair"});
 constexpr auto kLaterOrderPolicies = std::to_array<string_view>({"plugin:…"});
@@ -360,7 +361,10 @@ const auto kKeys = std::to_array<PolicyKey>({
      .later = kLaterAdmissionPolicies,
      .fallback = "reserve",
      .doc = "When a request starts. reserve: when all of its KV, output "
-            "budget included, fits beside what others were promised.",
+            "budget included, fits beside what others were promised. bankers: "
+            "when an order exists in which all can finish. optimistic: as "
+            "reserve, with the share of their budgets that requests used of "
+            "late; preempts when that was too little.",
      .store = Text<&PolicyFile::admission_policy>},
     {.table = "admission",
      .name = "queue_max",

@@ -57,7 +57,7 @@ Request& RequestTable::Add(const Arrive& arrive, Instant now,
   Request& added = *request;
   const bool inserted = by_id_.emplace(arrive.id, std::move(request)).second;
   TG_CHECK(inserted);
-  Show(added, 0);
+  Show(added, 0, 0);
   waiting_.insert(added);
   return added;
 }
@@ -79,7 +79,7 @@ void RequestTable::Move(Request& request, RequestState state) {
       break;
   }
   request.state = state;
-  Show(request, request.view.claim);
+  Show(request, request.view.claim, request.view.held);
   switch (state) {
     case RequestState::kWaiting:
       waiting_.insert(request);
@@ -116,12 +116,12 @@ void RequestTable::Remove(Request& request) {
   by_id_.erase(request.id);
 }
 
-void RequestTable::Update(Request& request, Bytes claim,
+void RequestTable::Update(Request& request, Bytes claim, Bytes held,
                           const std::function<void(Request&)>& change) {
   const bool waiting = request.state == RequestState::kWaiting;
   if (waiting) waiting_.erase(waiting_.iterator_to(request));
   change(request);
-  Show(request, claim);
+  Show(request, claim, held);
   if (waiting) waiting_.insert(request);
 }
 
@@ -137,7 +137,7 @@ Request* RequestTable::First(const OrderPolicy::Context& context,
   const auto consider = [&](Request& request) {
     if (Skipped(request, skipped)) return false;
     // Its tenant may have been served since the view was made.
-    Show(request, request.view.claim);
+    Show(request, request.view.claim, request.view.held);
     if (first == nullptr || order_.Before(request.view, first->view, context)) {
       first = &request;
     }
@@ -172,12 +172,12 @@ std::vector<Request*> RequestTable::Unfinished() {
   return ById(std::move(unfinished));
 }
 
-void RequestTable::Show(Request& request, Bytes claim) {
+void RequestTable::Show(Request& request, Bytes claim, Bytes held) {
   Tokens tenant_served = request.served;
   if (!request.tenant.empty()) {
     tenant_served = tenants_.at(request.tenant).served;
   }
-  request.view = request.View(claim, tenant_served);
+  request.view = request.View(claim, held, tenant_served);
 }
 
 bool RequestTable::Skipped(const Request& request,

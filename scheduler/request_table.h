@@ -60,6 +60,7 @@ struct Request : boost::intrusive::set_base_hook<> {
   // prices are these; unset: not looked at yet.
   std::optional<Bytes> fits_in_room;
   std::uint64_t fits_at_prices = 0;
+  int preempted = 0;
   // Steps that failed in a row.
   int failures = 0;
   // Not before this moment, after a failure at the narrowest width.
@@ -76,8 +77,8 @@ struct Request : boost::intrusive::set_base_hook<> {
   // What policies see, kept by the table.
   RequestView view;
 
-  // `claim` is what is left of its claim.
-  RequestView View(Bytes claim, Tokens tenant_served) const {
+  // `claim` and `held` are of its account in the ledger.
+  RequestView View(Bytes claim, Bytes held, Tokens tenant_served) const {
     return {.id = id,
             .request = &request,
             .priority = priority,
@@ -86,7 +87,10 @@ struct Request : boost::intrusive::set_base_hook<> {
             .last_chunk = last_chunk,
             .arrived = arrived,
             .admitted = state != RequestState::kWaiting,
+            .decoding = state == RequestState::kDecoding,
+            .decoded = decoded,
             .claim = claim,
+            .held = held,
             .served = served,
             .tenant_served = tenant_served,
             .served_mark = served_mark};
@@ -112,9 +116,9 @@ class RequestTable {
 
   void Remove(Request& request);
 
-  // Changes what policies see of a request, and keeps its place right. `claim`
-  // is what is left of its claim.
-  void Update(Request& request, Bytes claim,
+  // Changes what policies see of a request, and keeps its place right. Of its
+  // account in the ledger, `claim` is what is left of the claim.
+  void Update(Request& request, Bytes claim, Bytes held,
               const std::function<void(Request&)>& change);
 
   // Credits `tokens` of computed prompt to the request and its tenant.
@@ -156,7 +160,7 @@ class RequestTable {
     std::int64_t requests = 0;
   };
 
-  void Show(Request& request, Bytes claim);
+  void Show(Request& request, Bytes claim, Bytes held);
   bool Skipped(const Request& request,
                std::span<const RequestId> skipped) const;
 

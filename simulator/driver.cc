@@ -287,16 +287,7 @@ absl::Status Driver::Deliver(const Event& event) {
       options_.event_log(ActionLine(action, now_));
     }
   }
-  // Prefixes are pinned before a step of the same answer makes room for itself.
-  for (const Action& action : actions) {
-    if (const auto* admit = std::get_if<Admit>(&action)) {
-      TG_RETURN_IF_ERROR(DoAdmit(*admit));
-    }
-  }
-  for (const Action& action : actions) {
-    if (std::holds_alternative<Admit>(action)) continue;
-    TG_RETURN_IF_ERROR(Do(action));
-  }
+  for (const Action& action : actions) TG_RETURN_IF_ERROR(Do(action));
   actions_ = std::move(actions);
   return absl::OkStatus();
 }

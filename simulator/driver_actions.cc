@@ -13,6 +13,7 @@
 namespace tidegate::internal {
 
 absl::Status Driver::Do(const Action& action) {
+  if (const auto* admit = std::get_if<Admit>(&action)) return DoAdmit(*admit);
   if (const auto* step = std::get_if<RunStep>(&action)) return DoRunStep(*step);
   if (const auto* reject = std::get_if<Reject>(&action)) {
     return DoReject(*reject);

@@ -30,7 +30,10 @@ struct RequestView {
   Tokens last_chunk = 1;  // width of the chunk that computed the last of them
   Instant arrived{};
   bool admitted = false;
+  bool decoding = false;  // admitted, and the prompt is computed
+  Tokens decoded = 0;
   Bytes claim = 0;  // admitted: bytes promised that are not live yet
+  Bytes held = 0;   // admitted: live bytes that go when it ends
   // Prompt tokens computed for this request since it arrived.
   Tokens served = 0;
   // The same for all requests of its tenant since that had none here; its own
@@ -87,9 +90,11 @@ class AdmissionPolicy {
     const RequestView& request;
     const MemoryView& memory;
     const ChunkLimits& limits;  // what the chunk policy can reach
-    // Admitted requests whose prompt is not computed yet: each was promised
-    // that its remainder fits.
-    std::span<const RequestView> prefilling;
+    // Everything that was admitted, by id. Those in prefill were promised that
+    // their remainder fits.
+    std::span<const RequestView> admitted;
+    // Share of their output budget that requests used of late, in thousandths.
+    std::int64_t output_share_permille = 1000;
   };
   struct Answer {
     Verdict verdict = Verdict::kWait;
@@ -98,6 +103,16 @@ class AdmissionPolicy {
     Plan plan;
   };
   virtual absl::StatusOr<Answer> Decide(const Question& question) const = 0;
+
+  // Whether the asking request, which was admitted, may grow by a chunk of `n`
+  // tokens and `resident` bytes: everybody can still finish in some order then.
+  virtual bool MayGrow(const Question& question, Tokens n,
+                       Bytes resident) const = 0;
+
+  // What is promised to a request that starts to decode, beyond what it holds.
+  virtual Bytes DecodeClaim(const Estimator& estimator,
+                            const RequestView& request,
+                            std::int64_t output_share_permille) const = 0;
 };
 
 // Who is next?
@@ -129,8 +144,8 @@ class OrderPolicy {
 };
 
 // The built-in policies by the names of the policy file: fixed | throttle;
-// reserve; fcfs | priority | shortest | fair. InvalidArgument names the ones
-// that exist.
+// reserve | bankers | optimistic; fcfs | priority | shortest | fair.
+// InvalidArgument names the ones that exist.
 absl::StatusOr<std::unique_ptr<ChunkPolicy>> CreateChunkPolicy(
     std::string_view name);
 absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(
