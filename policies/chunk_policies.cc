@@ -3,11 +3,18 @@
 //
 // How wide is the next chunk?
 //
-//   throttle  the widest that fits and leaves a remainder that still fits
-//   fixed     chunk.max, or nothing
+//   throttle    the widest that fits and leaves a remainder that still fits
+//   equal_time  the same, narrowed so that every chunk takes as long as the
+//               first: chunks shrink as the prompt grows
+//   efficient   the first chunk of the fastest plan for the whole remainder
+//   fixed       chunk.max, or nothing
+//
+// All but fixed keep steps below the decode stall while somebody decodes, down
+// to chunk.floor.
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +31,10 @@ namespace {
 using internal::ChunkSpace;
 using internal::Concat;
 using internal::InvalidArgument;
+using internal::StepTimeLimit;
+
+constexpr PlanOptions kAnySequence = {.want_largest_prompt = false,
+                                      .any_sequence = true};
 
 // Limits on everything but this request: what others hold and were promised
 // is out of its reach.
@@ -42,7 +53,46 @@ ChunkPolicy::Choice ChoiceOf(const ChunkSpace& space, Tokens end) {
   return choice;
 }
 
-class Throttle final : public ChunkPolicy {
+StepTimeLimit StallLimit(const ChunkPolicy::Question& question) {
+  if (question.decode_stall <= Duration::zero()) return {};
+  return {.model = question.time, .limit = question.decode_stall};
+}
+
+// Whether what is left behind `end` fits beside what others hold now, when
+// memory alone decides.
+bool RemainderFits(const ChunkPolicy::Question& question,
+                   const ChunkSpace& space, Tokens end) {
+  if (end == space.prompt()) return true;
+  PlanRequest rest = space.request();
+  MemoryLimits memory = space.memory();
+  memory.base = SatAdd(memory.base, space.Need(space.first(), end).resident);
+  rest.cached_tokens = end;
+  rest.cached_chunk = end - space.first();
+  const absl::StatusOr<Plan> plan = PlanPrompt(question.estimator, rest, memory,
+                                               question.limits, kAnySequence);
+  return plan.ok() && plan->verdict == Verdict::kAdmit;
+}
+
+// The first chunk of a plan for the remainder that fits now. Where none exists
+// beside what others hold, the plan on an idle device is followed as far as it
+// fits.
+std::optional<Tokens> PlannedEnd(const ChunkPolicy::Question& question,
+                                 const ChunkSpace& space) {
+  MemoryLimits memory = space.memory();
+  for (const Bytes base : {memory.base, question.memory.idle_base}) {
+    memory.base = base;
+    const absl::StatusOr<Plan> plan =
+        PlanPrompt(question.estimator, space.request(), memory, question.limits,
+                   kAnySequence);
+    if (!plan.ok() || plan->chunks.empty()) continue;
+    const Tokens end = plan->chunks.front().kv_len;
+    if (space.Fits(space.Need(space.first(), end))) return end;
+  }
+  return std::nullopt;
+}
+
+// throttle, and what is built on it: a limit on the step's time narrows it.
+class Throttle : public ChunkPolicy {
  public:
   std::string_view Name() const override { return "throttle"; }
 
@@ -52,46 +102,86 @@ class Throttle final : public ChunkPolicy {
 
   Choice Next(const Question& question) const override {
     const PlanRequest request = RemainderOf(question.request);
-    MemoryLimits memory = OthersApart(question.memory);
+    const MemoryLimits memory = OthersApart(question.memory);
     const ChunkSpace space(question.estimator, request, memory,
                            question.limits);
+    const ChunkSpace timed(question.estimator, request, memory, question.limits,
+                           TimeLimit(question));
     std::vector<Tokens> falls;
+    const Tokens first = space.first();
     const std::optional<Tokens> widest =
-        internal::WidestFit(space, space.first(), &falls);
+        internal::WidestFit(space, first, &falls);
     if (!widest.has_value()) return {};
-    const Tokens end = PlannedEnd(question, request, memory, space, *widest);
-    Choice choice = ChoiceOf(space, end);
-    if (end == space.prompt()) {
+    std::optional<Tokens> end = Choose(question, timed);
+    Bound bound = Bound::kMemory;
+    if (!end.has_value()) {
+      end = *widest;
+    } else if (*end < *widest) {
+      bound = timed.InTime(first, *widest) ? Bound::kPlan : Bound::kTime;
+    }
+    // What leaves a remainder that no longer fits is no choice; and where every
+    // choice does, progress keeps the promise better than waiting.
+    if (!RemainderFits(question, space, *end)) {
+      if (const auto planned = PlannedEnd(question, space)) {
+        if (*planned != *end) bound = Bound::kPlan;
+        end = planned;
+      }
+    }
+    Choice choice = ChoiceOf(space, *end);
+    choice.bound = bound;
+    if (*end == space.prompt()) {
       choice.bound = Bound::kPrompt;
-    } else if (end == space.WidestEnd(space.first())) {
+    } else if (*end == space.WidestEnd(first)) {
       choice.bound = Bound::kMaximum;
-    } else if (end == *widest) {
-      choice.bound = Bound::kMemory;
-    } else {
-      choice.bound = Bound::kPlan;
     }
     return choice;
   }
 
- private:
-  // The end of the first chunk of a plan for the whole remainder. Where none
-  // exists beside what others hold now, the plan on an idle device is followed
-  // as far as it fits, and then the widest chunk: progress keeps the promise
-  // better than waiting, and the next decision plans again.
-  static Tokens PlannedEnd(const Question& question, const PlanRequest& request,
-                           MemoryLimits memory, const ChunkSpace& space,
-                           Tokens widest) {
-    if (widest == space.prompt()) return widest;
-    for (const Bytes base : {memory.base, question.memory.idle_base}) {
-      memory.base = base;
-      const absl::StatusOr<Plan> plan =
-          PlanPrompt(question.estimator, request, memory, question.limits,
-                     {.want_largest_prompt = false, .any_sequence = true});
-      if (!plan.ok() || plan->chunks.empty()) continue;
-      const Tokens end = plan->chunks.front().kv_len;
-      if (space.Fits(space.first(), end)) return end;
+ protected:
+  virtual StepTimeLimit TimeLimit(const Question& question) const {
+    return StallLimit(question);
+  }
+
+  virtual std::optional<Tokens> Choose(const Question& /*question*/,
+                                       const ChunkSpace& space) const {
+    std::vector<Tokens> falls;
+    return internal::WidestFit(space, space.first(), &falls);
+  }
+};
+
+class EqualTime final : public Throttle {
+ public:
+  std::string_view Name() const override { return "equal_time"; }
+
+ protected:
+  StepTimeLimit TimeLimit(const Question& question) const override {
+    if (question.time == nullptr) return {};
+    const StepTimeLimit stall = StallLimit(question);
+    if (stall.model != nullptr) return stall;
+    const Duration target = question.step_target > Duration::zero()
+                                ? question.step_target
+                                : question.time->Of(question.limits.max, 0);
+    return {.model = question.time, .limit = target};
+  }
+};
+
+class Efficient final : public Throttle {
+ public:
+  std::string_view Name() const override { return "efficient"; }
+
+ protected:
+  // Tokens and pairs cost the same however a prompt is cut; what a cut costs is
+  // a step's fixed part and reading the earlier keys once more.
+  std::optional<Tokens> Choose(const Question& question,
+                               const ChunkSpace& space) const override {
+    internal::ChunkCost cost;
+    if (question.time != nullptr) {
+      cost = {.fixed = question.time->fixed_ps + 1,
+              .per_kv = question.time->per_kv_ps};
     }
-    return widest;
+    const auto ends = internal::SearchEnds(space, cost);
+    if (ends.has_value()) return ends->front();
+    return Throttle::Choose(question, space);
   }
 };
 
@@ -131,13 +221,17 @@ PlanRequest RemainderOf(const RequestView& view) {
 absl::StatusOr<std::unique_ptr<ChunkPolicy>> CreateChunkPolicy(
     std::string_view name) {
   std::unique_ptr<ChunkPolicy> policy;
-  if (name == "throttle") policy = std::make_unique<Throttle>();
   if (name == "fixed") policy = std::make_unique<Fixed>();
+  if (name == "throttle") policy = std::make_unique<Throttle>();
+  if (name == "equal_time") policy = std::make_unique<EqualTime>();
+  if (name == "efficient") policy = std::make_unique<Efficient>();
   if (policy != nullptr) return policy;
-  constexpr std::array<std::string_view, 2> kNames = {"fixed", "throttle"};
+  constexpr std::array<std::string_view, 4> kNames = {
+      "fixed", "throttle", "equal_time", "efficient"};
   const std::string_view near = internal::DidYouMean(name, kNames);
   return InvalidArgument(
-      "chunk.use: expected fixed or throttle, got \"", name, "\"",
+      "chunk.use: expected fixed, throttle, equal_time or efficient, got \"",
+      name, "\"",
       near.empty() ? std::string() : Concat("; did you mean \"", near, "\"?"));
 }
 

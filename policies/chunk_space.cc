@@ -17,11 +17,13 @@ constexpr Tokens kBeyondEveryWindow = kTokensMax;
 }  // namespace
 
 ChunkSpace::ChunkSpace(const Estimator& estimator, const PlanRequest& request,
-                       const MemoryLimits& memory, const ChunkLimits& chunk)
+                       const MemoryLimits& memory, const ChunkLimits& chunk,
+                       const StepTimeLimit& time)
     : estimator_(estimator),
       request_(request),
       memory_(memory),
       limits_(chunk),
+      time_(time),
       line_(memory.ceiling - memory.headroom),
       first_(std::min(request.cached_tokens, request.prompt_tokens - 1)) {
   limits_.floor = std::min(limits_.floor, limits_.max);

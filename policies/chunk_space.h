@@ -19,6 +19,7 @@
 
 #include "tidegate/estimator.h"
 #include "tidegate/plan.h"
+#include "tidegate/time_model.h"
 #include "tidegate/types.h"
 
 namespace tidegate::internal {
@@ -30,11 +31,19 @@ struct ChunkNeed {
   Bytes peak = 0;      // base + resident + transient
 };
 
+// No step longer than this, but for chunks at the floor: a chunk that is too
+// slow is still better than none.
+struct StepTimeLimit {
+  const TimeModel* model = nullptr;  // null: no limit
+  Duration limit{};
+};
+
 class ChunkSpace {
  public:
   // All must be valid. `request` and `estimator` must outlive the space.
   ChunkSpace(const Estimator& estimator, const PlanRequest& request,
-             const MemoryLimits& memory, const ChunkLimits& chunk);
+             const MemoryLimits& memory, const ChunkLimits& chunk,
+             const StepTimeLimit& time = {});
 
   const Estimator& estimator() const { return estimator_; }
   const PlanRequest& request() const { return request_; }
@@ -59,11 +68,18 @@ class ChunkSpace {
   Tokens WidestEnd(Tokens start) const;
 
   ChunkNeed Need(Tokens start, Tokens end) const;
-  bool Fits(Tokens start, Tokens end) const { return Fits(Need(start, end)); }
+  bool Fits(Tokens start, Tokens end) const {
+    return InTime(start, end) && Fits(Need(start, end));
+  }
   bool Fits(const ChunkNeed& need) const {
     return need.peak <= line_ &&
            (!memory_.max_allocation.has_value() ||
             need.price.largest_allocation_bytes <= *memory_.max_allocation);
+  }
+
+  bool InTime(Tokens start, Tokens end) const {
+    return time_.model == nullptr || end - start <= limits_.floor ||
+           time_.model->Of(end - start, start) <= time_.limit;
   }
 
   // The costliest decode step up to `tokens` tokens of the sequence; one step
@@ -87,6 +103,7 @@ class ChunkSpace {
   const PlanRequest& request_;
   MemoryLimits memory_;
   ChunkLimits limits_;
+  StepTimeLimit time_;
   Bytes line_ = 0;
   Tokens first_ = 0;
   Bytes held_at_first_ = 0;  // of SequenceBytes, what `base` counts already

@@ -110,26 +110,34 @@ void ForEachFittingRun(const ChunkSpace& space, const Grid& grid,
   }
 }
 
-// Minimum over a range of numbered values, all infinite at first.
+// What is left to pay from a boundary on, and the boundary; the cheapest first,
+// then the farthest.
+struct Way {
+  std::int64_t cost = std::numeric_limits<std::int64_t>::max();
+  std::int64_t number = -1;
+  bool exists() const { return number >= 0; }
+  friend bool operator<(const Way& a, const Way& b) {
+    return a.cost != b.cost ? a.cost < b.cost : a.number > b.number;
+  }
+};
+
+// Least over a range of numbered ways, none of which exists at first.
 class RangeMinimum {
  public:
-  using Key = std::uint64_t;
-  static constexpr Key kNone = std::numeric_limits<Key>::max();
-
   explicit RangeMinimum(std::int64_t size)
-      : size_(size), tree_(2 * static_cast<std::size_t>(size), kNone) {}
+      : size_(size), tree_(2 * static_cast<std::size_t>(size)) {}
 
-  void Set(std::int64_t i, Key key) {
+  void Set(std::int64_t i, const Way& way) {
     std::size_t at = static_cast<std::size_t>(i + size_);
-    tree_[at] = key;
+    tree_[at] = way;
     while (at > 1) {
       at /= 2;
       tree_[at] = std::min(tree_[2 * at], tree_[2 * at + 1]);
     }
   }
   // Over [from, to].
-  Key Least(std::int64_t from, std::int64_t to) const {
-    Key least = kNone;
+  Way Least(std::int64_t from, std::int64_t to) const {
+    Way least;
     std::size_t lo = static_cast<std::size_t>(from + size_);
     std::size_t hi = static_cast<std::size_t>(to + size_) + 1;
     for (; lo < hi; lo /= 2, hi /= 2) {
@@ -141,22 +149,8 @@ class RangeMinimum {
 
  private:
   std::int64_t size_;
-  std::vector<Key> tree_;
+  std::vector<Way> tree_;
 };
-
-// Fewest chunks first, then the farther end.
-RangeMinimum::Key KeyOf(std::int64_t chunks, std::int64_t number) {
-  constexpr std::int64_t kLowest32 = 0xFFFFFFFF;
-  TG_CHECK(chunks < kLowest32 && number < kLowest32);
-  return static_cast<RangeMinimum::Key>(chunks) << 32 |
-         static_cast<RangeMinimum::Key>(kLowest32 - number);
-}
-std::int64_t ChunksOf(RangeMinimum::Key key) {
-  return static_cast<std::int64_t>(key >> 32);
-}
-std::int64_t NumberOf(RangeMinimum::Key key) {
-  return 0xFFFFFFFF - static_cast<std::int64_t>(key & 0xFFFFFFFF);
-}
 
 // Marks which numbers can be reached from 0, in ascending order.
 class Reached {
@@ -274,30 +268,33 @@ std::optional<std::vector<Tokens>> GreedyEnds(const ChunkSpace& space,
   return ends;
 }
 
-std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space) {
+std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space,
+                                              const ChunkCost& cost) {
   const Tokens prompt = space.prompt();
   const Grid grid(space.first(), prompt, space.limits(), kBoundariesMax);
-  RangeMinimum fewest(grid.size());
-  // How the shortest way from each boundary goes on: kNone, or the number of
-  // the next one; `grid.size()` stands for the prompt's end.
+  RangeMinimum cheapest(grid.size());
+  // How the cheapest way from each boundary goes on: the number of the next
+  // one; `grid.size()` stands for the prompt's end.
   constexpr std::int32_t kStuck = -1;
   std::vector<std::int32_t> next(static_cast<std::size_t>(grid.size()), kStuck);
   std::vector<Tokens> falls;
   for (std::int64_t i = grid.size() - 1; i >= 0; --i) {
     const Tokens start = grid.At(i);
     if (i > 0 && !space.IsBoundary(start)) continue;
-    RangeMinimum::Key best = RangeMinimum::kNone;
+    Way best;
     if (prompt - start <= space.limits().max && space.Fits(start, prompt)) {
-      best = KeyOf(0, grid.size());
+      best = {.cost = 0, .number = grid.size()};
     } else {
       ForEachFittingRun(space, grid, i, &falls,
                         [&](std::int64_t from, std::int64_t to) {
-                          best = std::min(best, fewest.Least(from, to));
+                          best = std::min(best, cheapest.Least(from, to));
                         });
     }
-    if (best == RangeMinimum::kNone) continue;
-    next[i] = static_cast<std::int32_t>(NumberOf(best));
-    fewest.Set(i, KeyOf(ChunksOf(best) + 1, i));
+    if (!best.exists()) continue;
+    next[i] = static_cast<std::int32_t>(best.number);
+    cheapest.Set(
+        i, {.cost = SatAdd(best.cost, cost.fixed, SatMul(cost.per_kv, start)),
+            .number = i});
   }
   if (next[0] == kStuck) return std::nullopt;
   std::vector<Tokens> ends;

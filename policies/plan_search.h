@@ -27,10 +27,18 @@ std::optional<Tokens> WidestFit(const ChunkSpace& space, Tokens start,
 std::optional<std::vector<Tokens>> GreedyEnds(const ChunkSpace& space,
                                               bool shortest);
 
-// Ends of the chunks of a shortest sequence; of two, the one whose earlier
+// What a chunk from `start` costs a sequence, beyond what does not depend on
+// how a prompt is cut: fixed + per_kv * start. The default counts chunks.
+struct ChunkCost {
+  std::int64_t fixed = 1;
+  std::int64_t per_kv = 0;
+};
+
+// Ends of the chunks of a cheapest sequence; of two, the one whose earlier
 // chunks are wider. nullopt when no sequence exists. O(boundaries * (pieces *
 // log widths + log boundaries)).
-std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space);
+std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space,
+                                              const ChunkCost& cost = {});
 
 // The cheaper of the two that knows. With `shortest` false any sequence will
 // do, so that the search is needed only where the widest chunks get stuck.

@@ -146,6 +146,7 @@ class Core final : public Scheduler {
   MemoryState memory_;
   // Whether the engine reads memory at all; the ledger alone decides otherwise.
   bool has_readings_ = false;
+  TimeFit times_;
   GrowthMeter growth_;
   OutputMeter outputs_;
   std::optional<Instant> overloaded_since_;

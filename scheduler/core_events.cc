@@ -150,6 +150,7 @@ absl::Status Core::On(const StepDone& event) {
   // Widths grow back after a failure, one doubling a step.
   request.width_cap =
       request.width_cap >= limits_.max / 2 ? 0 : 2 * request.width_cap;
+  if (event.took.has_value()) times_.Add(step.n, step.start, *event.took);
   MeasureTransient(step, event);
   if (event.live_bytes.has_value()) {
     MeasureGrowth(step, *event.live_bytes);

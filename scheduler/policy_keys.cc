@@ -24,10 +24,9 @@ constexpr auto kEstimators = std::to_array<string_view>(
     {"fused", "tiled", "unfused", "catalog", "calibrated"});
 constexpr auto kLaterEstimators =
     std::to_array<string_view>({"table", "formula", "plugin:…"});
-constexpr auto kChunkPolicies =
-    std::to_array<string_view>({"fixed", "throttle"});
-constexpr auto kLaterChunkPolicies =
-    std::to_array<string_view>({"equal_time", "efficient", "plugin:…"});
+constexpr auto kChunkPolicies = std::to_array<string_view>(
+    {"fixed", "throttle", "equal_time", "efficient"});
+constexpr auto kLaterChunkPolicies = std::to_array<string_view>({"plugin:…"});
 constexpr auto kAdmissionPolicies =
     std::to_array<string_view>({"reserve", "bankers", "optimistic"});
 constexpr auto kLaterAdmissionPolicies =
@@ -57,6 +56,12 @@ absl::Status EngineText(const PolicyKey&, const PolicyValue& value,
                         PolicyDraft* draft) {
   if (value.text.empty()) return InvalidArgument("expected a name, got \"\"");
   draft->engine.*Member = value.text;
+  return absl::OkStatus();
+}
+
+absl::Status Stall(const PolicyKey&, const PolicyValue& value,
+                   PolicyDraft* draft) {
+  draft->policy.decode_stall = Duration(value.integer);
   return absl::OkStatus();
 }
 
@@ -303,7 +308,9 @@ const auto kKeys = std::to_array<PolicyKey>({
      .later = kLaterChunkPolicies,
      .fallback = "throttle",
      .doc = "How wide a chunk is. throttle: the widest that fits, found again "
-            "at every chunk. fixed: always max.",
+            "at every chunk. equal_time: narrower as the prompt grows, so that "
+            "chunks take equally long. efficient: the first chunk of the "
+            "fastest plan. fixed: always max.",
      .store = Text<&PolicyFile::chunk_policy>},
     {.table = "chunk",
      .name = "max",
@@ -338,19 +345,21 @@ const auto kKeys = std::to_array<PolicyKey>({
      .type = PolicyType::kDuration,
      .unit = "time",
      .fallback = "none",
-     .no_effect = "this version has no time model: chunk.max bounds a step",
-     .doc = "Longest pause between two decode steps."},
+     .doc = "Longest step while requests decode, as far as chunk.floor allows; "
+            "and the length of equal_time's chunks. Known once some steps were "
+            "measured.",
+     .store = Stall},
 
     // [time]
     {.table = "time",
      .name = "use",
      .fallback = "none",
-     .no_effect = "this version has no time model",
+     .no_effect = "this version learns the time of steps from the engine alone",
      .doc = "How long a step takes."},
     {.table = "time",
      .name = "profile",
      .fallback = "none",
-     .no_effect = "this version has no time model",
+     .no_effect = "this version learns the time of steps from the engine alone",
      .doc = "Measured step times."},
 
     // [admission]

@@ -48,6 +48,7 @@ absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
   options.chunk.max = policy.chunk_max.value_or(options.chunk.max);
   options.chunk.floor = policy.chunk_floor.value_or(options.chunk.floor);
   options.chunk.quantum = policy.chunk_quantum.value_or(options.chunk.quantum);
+  options.decode_stall = policy.decode_stall.value_or(options.decode_stall);
   options.chunk_policy = policy.chunk_policy.value_or(options.chunk_policy);
   options.admission_policy =
       policy.admission_policy.value_or(options.admission_policy);

@@ -81,7 +81,7 @@ struct CatalogueRule {
   std::string source;  // the file and version that the rule was read from
 
   // Known before any call.
-  std::vector<std::string> devices;  // empty: every device of the engine
+  std::vector<std::string> devices;     // empty: every device of the engine
   std::optional<EngineVersion> since;   // inclusive
   std::optional<EngineVersion> before;  // exclusive
   std::map<std::string, std::vector<std::string>, std::less<>> options;
@@ -93,7 +93,7 @@ struct CatalogueRule {
   std::int64_t head_dim_multiple_of = 1;
   bool equal_head_dims = false;
   std::vector<ComputeType> compute;  // empty: all
-  std::optional<bool> grouped;  // true: q_heads > kv_heads; false: equal
+  std::optional<bool> grouped;       // true: q_heads > kv_heads; false: equal
 
   // Of the call.
   Tokens n_min = 1;
@@ -125,11 +125,11 @@ struct CatalogueEngine {
 
 // An EngineSpec with everything settled that does not depend on the model.
 struct ResolvedEngine {
-  EngineSpec spec;         // name is the catalogue's, options hold defaults too
-  std::string law;         // "generic" when engine or device is unknown
-  EngineVersion version;   // inside [oldest, newest]
+  EngineSpec spec;        // name is the catalogue's, options hold defaults too
+  std::string law;        // "generic" when engine or device is unknown
+  EngineVersion version;  // inside [oldest, newest]
   bool assumed = false;
-  std::vector<std::string> warnings;  // at most one about being assumed
+  std::vector<std::string> warnings;        // at most one about being assumed
   const CatalogueEngine* engine = nullptr;  // null: unknown
 
   // Value of an option; empty when the engine has none of that name.
@@ -178,9 +178,8 @@ class RouteTable {
   // Appends to `out`, ascending, the values v in (lo, hi] at which the call's
   // route differs from that at v - 1. With a window, calls attend to
   // min(kv_len, window - 1 + n) keys; 0 means no window.
-  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
-                   MaskKind mask, Tokens window,
-                   std::vector<Tokens>* out) const;
+  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
+                   Tokens window, std::vector<Tokens>* out) const;
 
   // Every route that some call can take.
   std::span<const Route> routes() const { return routes_; }
@@ -217,7 +216,7 @@ class RouteTable {
 
   std::vector<Route> routes_;
   std::vector<Candidate> candidates_;
-  std::vector<Piece> pieces_;  // per mask, ascending in n_last
+  std::vector<Piece> pieces_;         // per mask, ascending in n_last
   std::array<int, 6> first_piece_{};  // one per MaskKind
 };
 

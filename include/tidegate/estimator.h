@@ -5,9 +5,9 @@
 //
 //   auto estimator = CreateEstimator({.shape = shape, .engine = engine});
 //   Chunk chunk{.n = 2048, .kv_len = 100'000};
-//   absl::StatusOr<Price> price = (*estimator)->Explain({.chunks = {&chunk, 1}});
-//   price->transient_bytes;   // peak above live, freed when the step ends
-//   price->resident_bytes;    // KV that the step adds and keeps
+//   absl::StatusOr<Price> price = (*estimator)->Explain({.chunks = {&chunk,
+//   1}}); price->transient_bytes;   // peak above live, freed when the step
+//   ends price->resident_bytes;    // KV that the step adds and keeps
 //
 // One estimator serves every decision: admission, throttle, planner, simulator
 // and explanation call the same object, so they cannot disagree.
@@ -36,12 +36,12 @@ namespace tidegate {
 
 // The mask of an attention call.
 enum class MaskKind {
-  kNone,    // every key visible
-  kCausal,  // the engine's own causal mode, lower-right aligned
-  kBool,    // a materialised bool array
-  kFloat,   // a materialised array in the compute dtype
-  kArray,   // a materialised array of unknown dtype: assumed to promote
-            // unfused scores to fp32
+  kNone,        // every key visible
+  kCausal,      // the engine's own causal mode, lower-right aligned
+  kBool,        // a materialised bool array
+  kFloat,       // a materialised array in the compute dtype
+  kArray,       // a materialised array of unknown dtype: assumed to promote
+                // unfused scores to fp32
   kLowerRight,  // a bias object that fused kernels read as lower-right causal
                 // without an array (torch's causal_lower_right); other kernels
                 // materialise it
@@ -137,8 +137,8 @@ class Estimator {
   virtual std::string RouteName(const StepQuery& step) const = 0;
 
   // Appends to `out`, ascending, every value v in (lo, hi] such that the
-  // transient or the largest allocation at v may be below that at v - 1. Between
-  // consecutive breakpoints both never fall as the variable grows.
+  // transient or the largest allocation at v may be below that at v - 1.
+  // Between consecutive breakpoints both never fall as the variable grows.
   virtual void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
                            MaskKind mask, std::vector<Tokens>* out) const = 0;
 
@@ -182,7 +182,8 @@ struct CreatedEstimator {
 
 // Builds an estimator for one model on one engine. InvalidArgument names the
 // field that is wrong; an engine that the catalogue does not know is a warning.
-absl::StatusOr<CreatedEstimator> CreateEstimator(const EstimatorOptions& options);
+absl::StatusOr<CreatedEstimator> CreateEstimator(
+    const EstimatorOptions& options);
 
 }  // namespace tidegate
 

@@ -12,8 +12,9 @@
 // to: live + resident + transient <= ceiling - headroom, and no buffer above
 // max_allocation. It has as few chunks as possible. It is found by search, so
 // it crosses kernel-route boundaries, never cuts a span that must stay whole,
-// and never leaves a tail that no longer fits. A prompt is rejected exactly when
-// no such sequence exists. docs/planner.md has the algorithm and its proof.
+// and never leaves a tail that no longer fits. A prompt is rejected exactly
+// when no such sequence exists. docs/planner.md has the algorithm and its
+// proof.
 //
 // Thread-safety: pure functions.
 

@@ -16,6 +16,7 @@
 #include "tidegate/actions.h"
 #include "tidegate/estimator.h"
 #include "tidegate/plan.h"
+#include "tidegate/time_model.h"
 #include "tidegate/types.h"
 
 namespace tidegate {
@@ -66,6 +67,13 @@ class ChunkPolicy {
     const RequestView& request;  // request.done is where the chunk starts
     const MemoryView& memory;    // claims of other requests only
     const ChunkLimits& limits;
+    // Null while too few steps were measured.
+    const TimeModel* time = nullptr;
+    // The longest step that decoding requests may be kept waiting for; zero: no
+    // such limit, or nobody decodes.
+    Duration decode_stall{};
+    // The same where nobody decodes: what equal_time aims at.
+    Duration step_target{};
   };
   struct Choice {
     Tokens n = 0;  // 0: nothing fits now
@@ -143,9 +151,9 @@ class OrderPolicy {
                        const Context& context) const = 0;
 };
 
-// The built-in policies by the names of the policy file: fixed | throttle;
-// reserve | bankers | optimistic; fcfs | priority | shortest | fair.
-// InvalidArgument names the ones that exist.
+// The built-in policies by the names of the policy file: fixed | throttle |
+// equal_time | efficient; reserve | bankers | optimistic; fcfs | priority |
+// shortest | fair. InvalidArgument names the ones that exist.
 absl::StatusOr<std::unique_ptr<ChunkPolicy>> CreateChunkPolicy(
     std::string_view name);
 absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(

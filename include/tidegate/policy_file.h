@@ -53,6 +53,7 @@ struct PolicyFile {
   std::optional<Tokens> chunk_max;
   std::optional<Tokens> chunk_floor;
   std::optional<Tokens> chunk_quantum;
+  std::optional<Duration> decode_stall;
 
   // [admission], [order]
   std::optional<std::string> admission_policy;  // default "reserve"

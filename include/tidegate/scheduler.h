@@ -42,6 +42,8 @@ struct SchedulerOptions {
   MemoryLimits memory;
   ChunkLimits chunk;
   std::string chunk_policy = "throttle";
+  // Longest step while requests decode; zero: no limit.
+  Duration decode_stall{};
   std::string admission_policy = "reserve";
   std::string order_policy = "fcfs";
   // What is freed when memory is short, cheapest to rebuild first.

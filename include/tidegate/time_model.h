@@ -1,0 +1,65 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// How long a prefill chunk takes.
+//
+//   T = c + g*K + b*n + a*(2*K*n + n*n)
+//
+// for n query tokens behind K earlier ones: a fixed cost, reading the earlier
+// keys, the token-linear layers, and the pairs that attention computes (vLLM
+// pull request 41247; the sum over a prompt's chunks of 2*K*n + n*n does not
+// depend on how it is cut). Coefficients are integers, so that a decision is
+// the same on every machine.
+//
+// Thread-safety: TimeModel is a plain value; TimeFit has none.
+
+#ifndef TIDEGATE_TIME_MODEL_H_
+#define TIDEGATE_TIME_MODEL_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "tidegate/types.h"
+
+namespace tidegate {
+
+struct TimeModel {
+  std::int64_t fixed_ps = 0;      // c, picoseconds
+  std::int64_t per_kv_ps = 0;     // g, per earlier token
+  std::int64_t per_token_ps = 0;  // b, per query token
+  std::int64_t per_pair_as = 0;   // a, attoseconds per pair
+
+  // Of `n` query tokens behind `before` earlier ones. Never falls in either;
+  // saturates at Duration::max().
+  Duration Of(Tokens n, Tokens before) const;
+
+  // The widest chunk of at most `widest` tokens that takes no longer than
+  // `limit`; 0 when one token takes longer.
+  Tokens WidestWithin(Duration limit, Tokens before, Tokens widest) const;
+
+  friend bool operator==(const TimeModel&, const TimeModel&) = default;
+};
+
+// Fits a TimeModel to measured steps: least squares over a window, coefficients
+// not negative. Steps that took several times what the others say (a stalled
+// host) are left out.
+class TimeFit {
+ public:
+  void Add(Tokens n, Tokens before, Duration took);
+  // Nothing while too few steps were seen.
+  const std::optional<TimeModel>& model() const { return model_; }
+
+ private:
+  struct Sample {
+    Tokens n = 0;
+    Tokens before = 0;
+    Duration took{};
+  };
+  std::vector<Sample> samples_;  // oldest first
+  std::optional<TimeModel> model_;
+};
+
+}  // namespace tidegate
+
+#endif  // TIDEGATE_TIME_MODEL_H_

@@ -1,0 +1,130 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tidegate/time_model.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace tidegate {
+namespace {
+
+using Wide = __int128;
+
+constexpr std::int64_t kPerNano = 1000;               // picoseconds
+constexpr std::int64_t kAttoPerNano = 1'000'000'000;  // attoseconds
+
+// Fewer steps than this fit anything; more than the window are forgotten.
+constexpr std::size_t kSamplesMin = 8;
+constexpr std::size_t kWindow = 64;
+// A step this much slower than the fit is a stall of the host.
+constexpr double kStall = 3;
+// Coordinate descent on four columns converges long before.
+constexpr int kRounds = 400;
+
+using Row = std::array<double, 4>;
+
+Row Features(Tokens n, Tokens before) {
+  const double dn = static_cast<double>(n);
+  const double dk = static_cast<double>(before);
+  return {1, dk, dn, 2 * dk * dn + dn * dn};
+}
+
+struct Point {
+  Row features;
+  double nanos;
+};
+
+// Least squares with coefficients that are not negative, by coordinate descent
+// on the normal equations; relative errors count, so that short steps matter as
+// much as long ones.
+Row Solve(const std::vector<Point>& points) {
+  std::array<Row, 4> gram{};
+  Row target{};
+  for (const Point& point : points) {
+    const double weight = 1 / (point.nanos * point.nanos);
+    for (int i = 0; i < 4; ++i) {
+      target[i] += weight * point.features[i] * point.nanos;
+      for (int j = 0; j < 4; ++j) {
+        gram[i][j] += weight * point.features[i] * point.features[j];
+      }
+    }
+  }
+  Row x{};
+  for (int round = 0; round < kRounds; ++round) {
+    for (int i = 0; i < 4; ++i) {
+      if (gram[i][i] <= 0) continue;
+      double rest = target[i];
+      for (int j = 0; j < 4; ++j) {
+        if (j != i) rest -= gram[i][j] * x[j];
+      }
+      x[i] = std::max(0.0, rest / gram[i][i]);
+    }
+  }
+  return x;
+}
+
+double Predict(const Row& x, const Row& features) {
+  double sum = 0;
+  for (int i = 0; i < 4; ++i) sum += x[i] * features[i];
+  return sum;
+}
+
+std::int64_t Rounded(double value) {
+  constexpr double kMax = 4e18;
+  return static_cast<std::int64_t>(std::llround(std::clamp(value, 0.0, kMax)));
+}
+
+}  // namespace
+
+Duration TimeModel::Of(Tokens n, Tokens before) const {
+  const Wide linear =
+      Wide{fixed_ps} + Wide{per_kv_ps} * before + Wide{per_token_ps} * n;
+  // n and before are at most kTokensMax: the pairs stay below 2^55.
+  const Wide pairs = Wide{2} * before * n + Wide{n} * n;
+  const Wide nanos =
+      linear / kPerNano + Wide{per_pair_as} * pairs / kAttoPerNano;
+  constexpr Wide kMax = Duration::max().count();
+  return Duration(static_cast<std::int64_t>(std::min(nanos, kMax)));
+}
+
+Tokens TimeModel::WidestWithin(Duration limit, Tokens before,
+                               Tokens widest) const {
+  Tokens fits = 0;
+  Tokens too_wide = widest + 1;
+  while (too_wide - fits > 1) {
+    const Tokens middle = fits + (too_wide - fits) / 2;
+    (Of(middle, before) <= limit ? fits : too_wide) = middle;
+  }
+  return fits;
+}
+
+void TimeFit::Add(Tokens n, Tokens before, Duration took) {
+  if (n < 1 || before < 0 || took <= Duration::zero()) return;
+  if (samples_.size() == kWindow) samples_.erase(samples_.begin());
+  samples_.push_back({n, before, took});
+  if (samples_.size() < kSamplesMin) return;
+
+  std::vector<Point> points;
+  for (const Sample& sample : samples_) {
+    points.push_back({Features(sample.n, sample.before),
+                      static_cast<double>(sample.took.count())});
+  }
+  Row x = Solve(points);
+  std::vector<Point> calm;
+  for (const Point& point : points) {
+    if (point.nanos <= kStall * Predict(x, point.features)) {
+      calm.push_back(point);
+    }
+  }
+  if (calm.size() >= kSamplesMin && calm.size() < points.size()) {
+    x = Solve(calm);
+  }
+  model_ = TimeModel{.fixed_ps = Rounded(x[0] * kPerNano),
+                     .per_kv_ps = Rounded(x[1] * kPerNano),
+                     .per_token_ps = Rounded(x[2] * kPerNano),
+                     .per_pair_as = Rounded(x[3] * kAttoPerNano)};
+}
+
+}  // namespace tidegate
