@@ -118,7 +118,7 @@ ChunkLimits Core::LimitsFor(const Request& request) const {
 
 std::vector<RequestView> Core::AdmittedViews() {
   std::vector<RequestView> views;
-  for (const Request* request : table_.Admitted()) {
+  for (const Request* request : table_.admitted()) {
     views.push_back(request->view);
   }
   return views;
@@ -355,7 +355,7 @@ bool Core::PreemptFor(const Request* request) {
   Request* victim = nullptr;
   // Nobody twice while others were spared, and then by what is lost.
   std::pair<int, Tokens> least;
-  for (Request* other : table_.Admitted()) {
+  for (Request* other : table_.admitted()) {
     if (other == request || other->cancel_pending) continue;
     const Bytes freed =
         SatAdd(ledger_.ResidentOf(other->id), ledger_.ClaimOf(other->id));

@@ -17,10 +17,13 @@ bool ArrivedBefore(const Request* a, const Request* b) {
   return std::tie(a->arrived, a->id) < std::tie(b->arrived, b->id);
 }
 
-std::vector<Request*> ById(std::vector<Request*> requests) {
-  std::sort(requests.begin(), requests.end(),
-            [](const Request* a, const Request* b) { return a->id < b->id; });
-  return requests;
+bool LowerId(const Request* a, const Request* b) { return a->id < b->id; }
+
+void InsertSorted(std::vector<Request*>& requests, Request* request,
+                  bool (*before)(const Request*, const Request*)) {
+  requests.insert(
+      std::upper_bound(requests.begin(), requests.end(), request, before),
+      request);
 }
 
 }  // namespace
@@ -82,13 +85,12 @@ void RequestTable::Move(Request& request, RequestState state) {
   Show(request, request.view.claim, request.view.held);
   switch (state) {
     case RequestState::kWaiting:
+      std::erase(admitted_, &request);
       waiting_.insert(request);
       break;
     case RequestState::kPrefill:
-      prefilling_.insert(
-          std::upper_bound(prefilling_.begin(), prefilling_.end(), &request,
-                           ArrivedBefore),
-          &request);
+      InsertSorted(prefilling_, &request, ArrivedBefore);
+      InsertSorted(admitted_, &request, LowerId);
       break;
     case RequestState::kDecoding:
       ++decoding_;
@@ -108,6 +110,7 @@ void RequestTable::Remove(Request& request) {
       --decoding_;
       break;
   }
+  if (request.state != RequestState::kWaiting) std::erase(admitted_, &request);
   if (!request.tenant.empty()) {
     const auto tenant = tenants_.find(request.tenant);
     TG_CHECK(tenant != tenants_.end());
@@ -152,16 +155,6 @@ Request* RequestTable::First(const OrderPolicy::Context& context,
   return first;
 }
 
-std::vector<Request*> RequestTable::Admitted() {
-  std::vector<Request*> admitted;
-  for (const auto& [id, request] : by_id_) {
-    if (request->state != RequestState::kWaiting) {
-      admitted.push_back(request.get());
-    }
-  }
-  return ById(std::move(admitted));
-}
-
 std::vector<Request*> RequestTable::Unfinished() {
   std::vector<Request*> unfinished;
   for (const auto& [id, request] : by_id_) {
@@ -169,7 +162,8 @@ std::vector<Request*> RequestTable::Unfinished() {
       unfinished.push_back(request.get());
     }
   }
-  return ById(std::move(unfinished));
+  std::sort(unfinished.begin(), unfinished.end(), LowerId);
+  return unfinished;
 }
 
 void RequestTable::Show(Request& request, Bytes claim, Bytes held) {

@@ -135,7 +135,9 @@ class RequestTable {
     return {prefilling_.data(), prefilling_.size()};
   }
   // Admitted requests by id, ascending.
-  std::vector<Request*> Admitted();
+  std::span<Request* const> admitted() const {
+    return {admitted_.data(), admitted_.size()};
+  }
   // All requests whose prompt is not computed, by id, ascending.
   std::vector<Request*> Unfinished();
 
@@ -171,6 +173,7 @@ class RequestTable {
   absl::flat_hash_map<std::string, Tenant> tenants_;
   Waiting waiting_;
   std::vector<Request*> prefilling_;
+  std::vector<Request*> admitted_;
   std::int64_t decoding_ = 0;
 };
 
