@@ -147,6 +147,7 @@ class Core final : public Scheduler {
   // Whether the engine reads memory at all; the ledger alone decides otherwise.
   bool has_readings_ = false;
   TimeFit times_;
+  Tokens widest_run_ = 0;  // of the chunks that ran
   GrowthMeter growth_;
   OutputMeter outputs_;
   std::optional<Instant> overloaded_since_;

@@ -25,6 +25,9 @@ constexpr Duration kPreemptAfter = std::chrono::seconds(5);
 
 constexpr Duration kPreemptPause = std::chrono::seconds(1);
 
+// Share of the maximum that the first chunk at an assumed price has.
+constexpr Tokens kRampStart = 4;
+
 constexpr std::string_view kPool = "pool";
 constexpr std::string_view kPreempt = "preempt";
 
@@ -112,6 +115,12 @@ ChunkLimits Core::LimitsFor(const Request& request) const {
   ChunkLimits limits = limits_;
   if (request.width_cap > 0) {
     limits.max = std::min(limits.max, request.width_cap);
+  }
+  // A price without a proven bound is tried on narrower chunks first, where
+  // their measurements are learned from.
+  if (options_.calibrate && Prices().Assumed()) {
+    const Tokens tried = std::max(limits_.max / kRampStart, 2 * widest_run_);
+    limits.max = std::min(limits.max, std::max(limits.floor, tried));
   }
   return limits;
 }

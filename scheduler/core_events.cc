@@ -139,6 +139,7 @@ absl::Status Core::On(const StepDone& event) {
   Request& request = *table_.Find(step.request);
   ledger_.Grow(request.id, step.price.resident_bytes);
   served_ += step.n;
+  widest_run_ = std::max(widest_run_, step.n);
   table_.Serve(request, step.n);
   Refresh(request, [&](Request& r) {
     r.done = step.start + step.n;

@@ -435,6 +435,38 @@ TEST_F(SchedulerTest, OneStrangeReadingMovesNoAdmission) {
   EXPECT_EQ(scheduler().Stats().rejected, 0);
 }
 
+TEST_F(SchedulerTest, WidthsRampAtAnAssumedPriceThatIsCalibrated) {
+  estimator_->assumed = true;
+  options_.calibrate = true;
+  options_.memory.ceiling = 100'000;
+  Submit(1, 8000);
+  EXPECT_EQ(running_->chunks[0].n, 256);
+  Done();
+  EXPECT_EQ(running_->chunks[0].n, 512);
+  Done();
+  EXPECT_EQ(running_->chunks[0].n, 1024);
+  Done();
+  EXPECT_EQ(running_->chunks[0].n, 1024);
+}
+
+TEST_F(SchedulerTest, TenantsShareWhateverTheyAskFor) {
+  options_.order_policy = "fair";
+  options_.memory.ceiling = 1'000'000;
+  const auto arrive = [&](RequestId id, const char* tenant) {
+    Send(
+        Arrive{.id = id, .request = {.prompt_tokens = 5000}, .tenant = tenant});
+  };
+  for (RequestId id = 1; id <= 4; ++id) arrive(id, "greedy");
+  arrive(5, "modest");
+  Tokens greedy = 0;
+  Tokens modest = 0;
+  for (int i = 0; i < 8; ++i) {
+    (running_->chunks[0].id == 5 ? modest : greedy) += running_->chunks[0].n;
+    Done();
+  }
+  EXPECT_EQ(greedy, modest);
+}
+
 TEST_F(SchedulerTest, CreateNamesAPolicyThatDoesNotExist) {
   options_.chunk_policy = "throtle";
   EXPECT_THAT(Scheduler::Create(options_),

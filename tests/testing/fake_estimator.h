@@ -35,6 +35,7 @@ class FakeEstimator final : public Estimator {
   Tokens window = 0;  // 0: none
   Bytes window_per_token = 0;
   bool preallocated = false;
+  bool assumed = false;
 
   static FakeEstimator Random(std::mt19937_64& random, Tokens length) {
     const auto upto = [&](std::int64_t max) {
@@ -115,7 +116,7 @@ class FakeEstimator final : public Estimator {
     }
   }
 
-  bool Assumed() const override { return false; }
+  bool Assumed() const override { return assumed; }
   TransientTiming Timing() const override { return TransientTiming::kPerStep; }
   bool KvPreallocated() const override { return preallocated; }
 
