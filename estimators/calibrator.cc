@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
+#include "estimators/text.h"
 #include "tidegate/status.h"
 
 namespace tidegate::internal {
@@ -66,17 +68,70 @@ Bytes Correction::Apply(Bytes static_bytes) const {
 void Calibrator::Add(const std::string& name, Tokens n, Bytes static_bytes,
                      Bytes measured_bytes, Instant now) {
   if (n < kTokensMin || static_bytes <= 0 || static_bytes == kBytesMax) return;
-  auto route = std::find_if(routes_.begin(), routes_.end(),
-                            [&](const Route& r) { return r.name == name; });
-  if (route == routes_.end()) {
-    routes_.push_back({.name = name, .samples = {}, .correction = {}});
-    route = routes_.end() - 1;
+  Route& route = RouteOf(name);
+  if (route.samples.size() == kWindow) {
+    route.samples.erase(route.samples.begin());
   }
-  if (route->samples.size() == kWindow) {
-    route->samples.erase(route->samples.begin());
+  route.samples.push_back({static_bytes, measured_bytes, now});
+  Refit(&route);
+}
+
+Calibrator::Route& Calibrator::RouteOf(const std::string& name) {
+  const auto route =
+      std::find_if(routes_.begin(), routes_.end(),
+                   [&](const Route& r) { return r.name == name; });
+  if (route != routes_.end()) return *route;
+  routes_.push_back({.name = name, .samples = {}, .correction = {}});
+  return routes_.back();
+}
+
+std::vector<CalibrationRoute> Calibrator::Save(Instant now) const {
+  std::vector<CalibrationRoute> saved;
+  for (const Route& route : routes_) {
+    CalibrationRoute out{.route = route.name,
+                         .samples = {},
+                         .fixed_bytes = route.correction.fixed,
+                         .factor_65536 = route.correction.factor_65536};
+    for (const Sample& sample : route.samples) {
+      out.samples.push_back(
+          {sample.static_bytes, sample.measured_bytes, now - sample.at});
+    }
+    saved.push_back(std::move(out));
   }
-  route->samples.push_back({static_bytes, measured_bytes, now});
-  Refit(&*route);
+  return saved;
+}
+
+absl::Status Calibrator::Load(const std::vector<CalibrationRoute>& routes,
+                              Instant now) {
+  for (const CalibrationRoute& route : routes) {
+    for (std::size_t i = 0; i < route.samples.size(); ++i) {
+      const CalibrationSample& sample = route.samples[i];
+      if (sample.static_bytes > 0 && sample.measured_bytes >= 0 &&
+          sample.age >= Duration::zero()) {
+        continue;
+      }
+      return InvalidArgument(
+          "calibration of ", route.route, ", sample ", i,
+          ": expected static bytes above 0 and a measurement and an age that "
+          "are not negative");
+    }
+  }
+  for (const CalibrationRoute& saved : routes) {
+    Route& route = RouteOf(saved.route);
+    for (const CalibrationSample& sample : saved.samples) {
+      route.samples.push_back(
+          {sample.static_bytes, sample.measured_bytes, now - sample.age});
+    }
+    std::stable_sort(
+        route.samples.begin(), route.samples.end(),
+        [](const Sample& a, const Sample& b) { return a.at < b.at; });
+    if (route.samples.size() > kWindow) {
+      route.samples.erase(route.samples.begin(), route.samples.end() - kWindow);
+    }
+    Refit(&route);
+  }
+  Expire(now);
+  return absl::OkStatus();
 }
 
 void Calibrator::AddOutOfMemory(const std::string& name, Tokens n,

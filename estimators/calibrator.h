@@ -24,6 +24,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "tidegate/calibration.h"
 #include "tidegate/types.h"
 
 namespace tidegate::internal {
@@ -53,6 +55,12 @@ class Calibrator {
   // Forgets what is too old.
   void Expire(Instant now);
 
+  // Everything that was learned; Load() adds it, as if measured `age` before
+  // `now`. InvalidArgument names the sample that is not one, and changes
+  // nothing.
+  std::vector<CalibrationRoute> Save(Instant now) const;
+  absl::Status Load(const std::vector<CalibrationRoute>& routes, Instant now);
+
   // Identity for a route with too few samples.
   Correction For(const std::string& route) const;
   // Whether some route is corrected.
@@ -71,6 +79,7 @@ class Calibrator {
     std::vector<Sample> samples;  // oldest first
     Correction correction;
   };
+  Route& RouteOf(const std::string& name);
   void Refit(Route* route);
 
   std::vector<Route> routes_;

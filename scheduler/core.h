@@ -40,6 +40,11 @@ class Core final : public Scheduler {
   absl::Status Handle(const Event& event, Instant now,
                       std::vector<Action>* actions) override;
   SchedulerStats Stats() const override;
+  std::vector<CalibrationRoute> Calibration() const override {
+    return calibrator_.Save(now_);
+  }
+  absl::Status LoadCalibration(
+      const std::vector<CalibrationRoute>& routes) override;
   const Estimator& Prices() const override {
     return options_.calibrate ? corrected_ : *options_.estimator;
   }

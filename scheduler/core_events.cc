@@ -333,6 +333,7 @@ absl::Status Core::On(const Observe& event) {
   TG_RETURN_IF_ERROR(RequireBytes("transient_bytes", event.transient_bytes));
   const StepQuery step{.chunks = {&event.chunk, 1}};
   TG_RETURN_IF_ERROR(ValidateStep(step));
+  if (!options_.calibrate) return absl::OkStatus();
   calibrator_.Add(options_.estimator->RouteName(step), event.chunk.n,
                   options_.estimator->Total(step).transient_bytes,
                   event.transient_bytes, now_);
@@ -368,6 +369,15 @@ void Core::MeasureGrowth(const RunningStep& step, Bytes live) {
   growth_.Add(step.n, lasting - step.lasting_before - others,
               step.price.resident_bytes - SatMul(known, step.n));
   if (growth_.ExtraPerToken() != known) RaiseClaims();
+}
+
+absl::Status Core::LoadCalibration(
+    const std::vector<CalibrationRoute>& routes) {
+  if (!options_.calibrate) {
+    return absl::FailedPreconditionError(
+        "calibration: expected options.calibrate");
+  }
+  return calibrator_.Load(routes, now_);
 }
 
 void Core::RaiseClaims() {

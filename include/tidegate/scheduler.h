@@ -26,6 +26,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tidegate/actions.h"
+#include "tidegate/calibration.h"
 #include "tidegate/estimator.h"
 #include "tidegate/events.h"
 #include "tidegate/plan.h"
@@ -93,6 +94,15 @@ class Scheduler {
   // what was measured where the options ask for that. Valid until the next
   // Handle().
   virtual const Estimator& Prices() const = 0;
+
+  // What was learned about prices; empty unless the options ask for learning.
+  virtual std::vector<CalibrationRoute> Calibration() const = 0;
+  // Learns from what another process learned for the same model and engine, as
+  // if it had been measured here. InvalidArgument names what a sample lacks,
+  // and then nothing is learned; FailedPrecondition unless the options ask for
+  // learning.
+  virtual absl::Status LoadCalibration(
+      const std::vector<CalibrationRoute>& routes) = 0;
 };
 
 }  // namespace tidegate

@@ -9,6 +9,7 @@
 #define TIDEGATE_TIDEGATE_H_
 
 #include "tidegate/actions.h"       // IWYU pragma: export
+#include "tidegate/calibration.h"   // IWYU pragma: export
 #include "tidegate/catalogue.h"     // IWYU pragma: export
 #include "tidegate/engine.h"        // IWYU pragma: export
 #include "tidegate/estimator.h"     // IWYU pragma: export
@@ -20,6 +21,7 @@
 #include "tidegate/policy_file.h"   // IWYU pragma: export
 #include "tidegate/scheduler.h"     // IWYU pragma: export
 #include "tidegate/status.h"        // IWYU pragma: export
+#include "tidegate/time_model.h"    // IWYU pragma: export
 #include "tidegate/types.h"         // IWYU pragma: export
 
 #endif  // TIDEGATE_TIDEGATE_H_

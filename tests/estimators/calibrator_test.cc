@@ -117,6 +117,32 @@ TEST(CalibratorTest, OutOfMemoryIsEvidenceOnlyAboveThePrice) {
   EXPECT_GE(calibrator.For(kRoute).Apply(1024 * kMiB), 1500 * kMiB);
 }
 
+TEST(CalibratorTest, WhatWasSavedIsLearnedAgain) {
+  Calibrator calibrator;
+  Feed(calibrator, 1.3, 50 * kMiB);
+  const Instant now = Instant{} + std::chrono::minutes(20);
+  const auto saved = calibrator.Save(now);
+  Calibrator loaded;
+  const Instant later = Instant{} + std::chrono::hours(5);
+  ASSERT_THAT(loaded.Load(saved, later), ::tidegate::testing::IsOk());
+  EXPECT_EQ(loaded.For(kRoute), calibrator.For(kRoute));
+  EXPECT_EQ(loaded.Save(later), saved);
+  loaded.Expire(later + std::chrono::minutes(41));
+  EXPECT_FALSE(loaded.active());
+}
+
+TEST(CalibratorTest, LoadsNothingOfWhatHoldsABrokenSample) {
+  Calibrator calibrator;
+  Feed(calibrator, 1.3, 0);
+  auto saved = calibrator.Save(Instant{});
+  saved[0].samples[3].static_bytes = 0;
+  Calibrator loaded;
+  EXPECT_THAT(loaded.Load(saved, Instant{}),
+              ::tidegate::testing::StatusIs(absl::StatusCode::kInvalidArgument,
+                                            ::testing::HasSubstr("sample 3")));
+  EXPECT_FALSE(loaded.active());
+}
+
 TEST(CalibratedEstimatorTest, TermsOfTheBindingPartSumToTheTransient) {
   FakeEstimator base;
   base.kernels = {{.n_last = kTokensMax, .per_n = kMiB}};
