@@ -161,7 +161,7 @@ Tokens LargestPreallocated(const ChunkSpace& space, PlanRequest request,
     if (!decodes(prompt)) return false;
     const ChunkSpace longer = at(prompt);
     if (walk.Covers(longer, room(longer))) return true;
-    return !EndIsCutOff(longer) && FindEnds(longer).has_value();
+    return !EndIsCutOff(longer) && HasEnds(longer);
   };
   const Tokens best = LastThat(least, horizon, fits);
   return fits(best) ? best : 0;

@@ -204,6 +204,20 @@ std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space) {
   return ends.has_value() ? ends : SearchEnds(space);
 }
 
+bool HasEnds(const ChunkSpace& space) {
+  if (SatAdd(space.memory().base, space.Held(space.prompt(), 1)) >
+      space.line()) {
+    return false;
+  }
+  std::vector<Tokens> falls;
+  for (Tokens start = space.first();;) {
+    const std::optional<Tokens> end = WidestFit(space, start, &falls);
+    if (!end.has_value()) return SearchEnds(space).has_value();
+    if (*end == space.prompt()) return true;
+    start = *end;
+  }
+}
+
 Tokens FurthestStart(const ChunkSpace& space) {
   const Grid grid(space.first(), space.prompt(), space.limits(),
                   kBoundariesMax);

@@ -33,6 +33,9 @@ std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space);
 // The cheaper of the two that knows.
 std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space);
 
+// Whether FindEnds finds any: cheaper, since none has to be the shortest.
+bool HasEnds(const ChunkSpace& space);
+
 // The farthest boundary before the prompt's end that chunks can reach.
 Tokens FurthestStart(const ChunkSpace& space);
 
