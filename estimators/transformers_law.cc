@@ -15,6 +15,12 @@
 namespace tidegate::internal {
 namespace {
 
+// Holds any sum of products of bytes and values.
+__extension__ using Int128 = __int128;
+
+// Bytes per unit of each basis, all buffers of a moment together.
+using Sums = std::array<std::int64_t, kBasisCount>;
+
 // Bytes of a mixer's recurrent and convolution state.
 Bytes StateBytes(const Mixer& m, std::int64_t width) {
   const std::int64_t heads = std::max<std::int64_t>(1, m.linear_value_heads);
@@ -64,12 +70,7 @@ bool Covers(Basis large, Basis small) {
 
 // Whether `a` is at most `b` whatever the step: equal bases first, then what is
 // left of a against what is left of b. May miss some pairs.
-bool NeverAbove(const std::vector<std::pair<Basis, std::int64_t>>& a,
-                const std::vector<std::pair<Basis, std::int64_t>>& b) {
-  std::array<std::int64_t, kBasisCount> need{};
-  std::array<std::int64_t, kBasisCount> have{};
-  for (const auto& [basis, bytes] : a) need[static_cast<int>(basis)] = bytes;
-  for (const auto& [basis, bytes] : b) have[static_cast<int>(basis)] = bytes;
+bool NeverAbove(Sums need, Sums have) {
   const auto take = [&](int small, int large) {
     const std::int64_t bytes = std::min(need[small], have[large]);
     need[small] -= bytes;
@@ -100,6 +101,17 @@ Bytes BlockRounding(Bytes bytes) {
   const Bytes segment = up(2 * kMiB);
   if (bytes < 10 * kMiB || segment - bytes <= kMiB) return segment - bytes;
   return up(kMiB) - bytes;
+}
+
+template <typename Buffers>
+Sums SumsOf(const Buffers& buffers, bool fixed_only) {
+  Sums sums{};
+  for (const auto& buffer : buffers) {
+    // Several of a size count as depending on n (Emit).
+    if (fixed_only && !(IsFixed(buffer.basis) && buffer.count == 1)) continue;
+    sums[static_cast<int>(buffer.basis)] += buffer.bytes * buffer.count;
+  }
+  return sums;
 }
 
 }  // namespace
@@ -154,54 +166,143 @@ TransformersLaw::TransformersLaw(const ModelShape& shape,
   Finish();
 }
 
-void TransformersLaw::Finish() {
-  const auto add = [](Sums& sums, Basis basis, std::int64_t bytes) {
-    for (auto& [seen, sum] : sums) {
-      if (seen == basis) {
-        sum += bytes;
-        return;
-      }
-    }
-    sums.emplace_back(basis, bytes);
-  };
-  for (Moment& moment : moments_) {
-    for (const Buffer& buffer : moment.buffers) {
-      const std::int64_t bytes = buffer.bytes * buffer.count;
-      add(moment.sums, buffer.basis, bytes);
-      // An AddMany counts as depending on n (Emit).
-      if (IsFixed(buffer.basis) && buffer.count == 1) {
-        add(moment.fixed_sums, buffer.basis, bytes);
-      }
-      moment.most_rounding += buffer.count * (Bytes{2} << 20);
-      if (std::none_of(largest_.begin(), largest_.end(),
-                       [&](const Buffer& other) {
-                         return other.basis == buffer.basis &&
-                                other.bytes >= buffer.bytes;
-                       })) {
-        std::erase_if(largest_, [&](const Buffer& other) {
-          return other.basis == buffer.basis;
-        });
-        largest_.push_back(buffer);
-      }
-    }
+TransformersLaw::Run TransformersLaw::Flatten(const Moment& moment,
+                                              bool fixed_only) {
+  const Sums sums = SumsOf(moment.buffers, fixed_only);
+  Run run{.first = static_cast<int>(weights_.size())};
+  for (int i = 0; i < kBasisCount; ++i) {
+    if (sums[i] > 0) weights_.push_back({.bytes = sums[i], .basis = i});
   }
+  run.last = static_cast<int>(weights_.size());
+  return run;
+}
+
+void TransformersLaw::Finish() {
   // Of equal moments the first stays.
-  const auto kept = [&](std::size_t i, Sums Moment::*sums) {
+  const auto kept = [&](std::size_t i, bool fixed_only) {
+    const Sums mine = SumsOf(moments_[i].buffers, fixed_only);
     for (std::size_t j = 0; j < moments_.size(); ++j) {
-      if (i == j || !NeverAbove(moments_[i].*sums, moments_[j].*sums)) continue;
-      if (j < i || !NeverAbove(moments_[j].*sums, moments_[i].*sums))
-        return false;
+      const Sums other = SumsOf(moments_[j].buffers, fixed_only);
+      if (i == j || !NeverAbove(mine, other)) continue;
+      if (j < i || !NeverAbove(other, mine)) return false;
     }
     return true;
   };
+  std::vector<Weight> largest;
+  Bytes most = 1;
   for (std::size_t i = 0; i < moments_.size(); ++i) {
-    if (kept(i, &Moment::fixed_sums))
-      kept_fixed_.push_back(static_cast<int>(i));
-    moments_[i].dominated = !kept(i, &Moment::sums);
-    if (moments_[i].dominated) continue;
-    TG_CHECK(kept_count_ < kMostKept);
-    kept_[kept_count_++] = static_cast<std::int16_t>(i);
+    Moment& moment = moments_[i];
+    for (const Buffer& buffer : moment.buffers) {
+      const int basis = static_cast<int>(buffer.basis);
+      most = SatAdd(most, SatMul(buffer.bytes, buffer.count));
+      auto same = std::find_if(largest.begin(), largest.end(),
+                               [&](const Weight& w) { return w.basis == basis; });
+      if (same == largest.end()) {
+        largest.push_back({.bytes = buffer.bytes, .basis = basis});
+      } else {
+        same->bytes = std::max(same->bytes, buffer.bytes);
+      }
+    }
+    if (kept(i, true)) kept_fixed_.push_back(Flatten(moment, true));
+    moment.dominated = !kept(i, false);
+    if (moment.dominated) continue;
+    Kept row{.sum = Flatten(moment, false)};
+    row.buffers.first = static_cast<int>(weights_.size());
+    for (const Buffer& buffer : moment.buffers) {
+      row.most_rounding += buffer.count * (Bytes{2} << 20);
+      const int basis = static_cast<int>(buffer.basis);
+      const auto same = std::find_if(
+          weights_.begin() + row.buffers.first, weights_.end(),
+          [&](const Weight& w) {
+            return w.basis == basis && w.bytes == buffer.bytes;
+          });
+      if (same == weights_.end()) {
+        weights_.push_back({.bytes = buffer.bytes,
+                            .basis = basis,
+                            .count = static_cast<int>(buffer.count)});
+      } else {
+        same->count += static_cast<int>(buffer.count);
+      }
+    }
+    row.buffers.last = static_cast<int>(weights_.size());
+    TG_CHECK(static_cast<int>(kept_.size()) < kMostKept);
+    kept_.push_back(row);
   }
+  largest_.first = static_cast<int>(weights_.size());
+  weights_.insert(weights_.end(), largest.begin(), largest.end());
+  largest_.last = static_cast<int>(weights_.size());
+  // Half of the range is left for rounding.
+  plain_max_ = kBytesMax / 2 / most;
+}
+
+template <typename Wide>
+Bytes TransformersLaw::Sum(const Run& run, const Values& values) const {
+  Wide sum = 0;
+  for (int i = run.first; i < run.last; ++i) {
+    sum += static_cast<Wide>(weights_[i].bytes) * values[weights_[i].basis];
+  }
+  return sum > kBytesMax ? kBytesMax : static_cast<Bytes>(sum);
+}
+
+template <typename Wide>
+Bytes TransformersLaw::RoundingOf(const Kept& kept,
+                                  const Values& values) const {
+  Bytes rounding = 0;
+  for (int i = kept.buffers.first; i < kept.buffers.last; ++i) {
+    const Weight& buffer = weights_[i];
+    const Wide one = static_cast<Wide>(buffer.bytes) * values[buffer.basis];
+    if (one > kBytesMax) continue;  // as for a saturated one
+    rounding += buffer.count * BlockRounding(static_cast<Bytes>(one));
+  }
+  return rounding;
+}
+
+template <typename Wide>
+TransformersLaw::Totals TransformersLaw::TotalsOf(const Values& values) const {
+  // Sums first: rounding is needed only where it may decide.
+  Totals totals;
+  std::array<Bytes, kMostKept> sums;
+  const int count = static_cast<int>(kept_.size());
+  int first = 0;
+  for (int i = 0; i < count; ++i) {
+    sums[i] = Sum<Wide>(kept_[i].sum, values);
+    if (sums[i] > sums[first]) first = i;
+  }
+  if (count > 0) {
+    totals.transient =
+        SatAdd(sums[first], RoundingOf<Wide>(kept_[first], values));
+  }
+  for (int i = 0; i < count; ++i) {
+    if (i == first ||
+        SatAdd(sums[i], kept_[i].most_rounding) <= totals.transient) {
+      continue;
+    }
+    totals.transient =
+        std::max(totals.transient,
+                 SatAdd(sums[i], RoundingOf<Wide>(kept_[i], values)));
+  }
+  for (const Run& run : kept_fixed_) {
+    totals.fixed = std::max(totals.fixed, Sum<Wide>(run, values));
+  }
+  for (int i = largest_.first; i < largest_.last; ++i) {
+    const Wide one =
+        static_cast<Wide>(weights_[i].bytes) * values[weights_[i].basis];
+    totals.largest = std::max(
+        totals.largest, one > kBytesMax ? kBytesMax : static_cast<Bytes>(one));
+  }
+  return totals;
+}
+
+TransformersLaw::Totals TransformersLaw::TotalsOf(const StepQuery& step) const {
+  const Values values = ValuesOf(step);
+  if (step.chunks.size() == 1 && step.decode_tokens == 0) {
+    // No value of the step is above this: splits are at most 128 a token.
+    const Chunk& chunk = step.chunks[0];
+    const Bytes bound = SatAdd(SatMul(chunk.n, chunk.kv_len + 128), scan_chunk_,
+                               StepLogitsRows(step));
+    if (bound <= plain_max_) return TotalsOf<Bytes>(values);
+  }
+  return TotalsOf<Int128>(values);
 }
 
 Bytes TransformersLaw::Rounding(const Moment& moment, const Values& values) {
@@ -214,57 +315,61 @@ Bytes TransformersLaw::Rounding(const Moment& moment, const Values& values) {
   return rounding;
 }
 
-void TransformersLaw::AddChunk(Tokens n, Tokens kv_len, Values& values) const {
-  const auto add = [&](Basis basis, Bytes bytes) {
-    Bytes& value = values[static_cast<int>(basis)];
-    value = SatAdd(value, bytes);
+void TransformersLaw::SetChunk(Tokens n, Tokens kv_len, Values& values) const {
+  const auto set = [&](Basis basis, Bytes bytes) {
+    values[static_cast<int>(basis)] = bytes;
   };
-  add(Basis::kTokens, n);
+  set(Basis::kTokens, n);
   // A power of two: no division on the hot path.
-  add(Basis::kScanTokens, SatAdd(n, scan_chunk_ - 1) & ~(scan_chunk_ - 1));
+  set(Basis::kScanTokens, SatAdd(n, scan_chunk_ - 1) & ~(scan_chunk_ - 1));
   // sdpa passes is_causal instead of a mask for a chunk that is the whole
   // sequence, and nothing for a single token (_ignore_causal_mask_sdpa).
   const bool first = n == kv_len || n == 1;
   const bool mask = masks_ && !(skips_mask_ && first);
   const Bytes cells = SatMul(n, kv_len);
-  add(Basis::kCells, cells);
-  add(Basis::kKeys, kv_len);
+  set(Basis::kCells, cells);
+  set(Basis::kKeys, kv_len);
   if (mask) {
-    add(Basis::kMaskCells, cells);
-    add(Basis::kPadCells, SatMul(n, RoundUp(kv_len, 8)));
+    set(Basis::kMaskCells, cells);
+    set(Basis::kPadCells, SatMul(n, RoundUp(kv_len, 8)));
   }
-  if (mask || !skips_mask_) add(Basis::kRepeatKeys, kv_len);
+  if (mask || !skips_mask_) set(Basis::kRepeatKeys, kv_len);
   if (flash_) {
     const std::int64_t splits = splits_.Count(n, kv_len);
-    if (splits > 1) add(Basis::kSplits, SatMul(n, splits));
+    if (splits > 1) set(Basis::kSplits, SatMul(n, splits));
   }
   if (window_ == 0) return;
   const Tokens keys = std::min(kv_len, SatAdd(window_ - 1, n));
   const bool window_mask = masks_ && !(skips_mask_ && first && keys < window_);
   const Bytes window_cells = SatMul(n, keys);
-  add(Basis::kWindowCells, window_cells);
-  add(Basis::kWindowKeys, keys);
+  set(Basis::kWindowCells, window_cells);
+  set(Basis::kWindowKeys, keys);
   if (window_mask) {
-    add(Basis::kWindowMaskCells, window_cells);
-    add(Basis::kWindowPadCells, SatMul(n, RoundUp(keys, 8)));
+    set(Basis::kWindowMaskCells, window_cells);
+    set(Basis::kWindowPadCells, SatMul(n, RoundUp(keys, 8)));
   }
-  if (window_mask || !skips_mask_) add(Basis::kWindowRepeatKeys, keys);
+  if (window_mask || !skips_mask_) set(Basis::kWindowRepeatKeys, keys);
 }
 
 TransformersLaw::Values TransformersLaw::ValuesOf(const StepQuery& step) const {
   Values values{};
-  values[static_cast<int>(Basis::kOne)] = 1;
-  values[static_cast<int>(Basis::kRows)] = StepLogitsRows(step);
-  for (const Chunk& chunk : step.chunks) {
-    AddChunk(chunk.n, chunk.kv_len, values);
+  const auto add = [&](Tokens n, Tokens kv_len, Tokens times) {
+    Values one{};
+    SetChunk(n, kv_len, one);
+    for (int i = 0; i < kBasisCount; ++i) {
+      values[i] = SatAdd(values[i], SatMul(one[i], times));
+    }
+  };
+  if (step.chunks.size() == 1) {
+    SetChunk(step.chunks[0].n, step.chunks[0].kv_len, values);
+  } else {
+    for (const Chunk& chunk : step.chunks) add(chunk.n, chunk.kv_len, 1);
   }
   if (step.decode_tokens > 0) {
-    Values decode{};
-    AddChunk(1, std::max<Tokens>(1, step.decode_kv_len), decode);
-    for (int i = 0; i < kBasisCount; ++i) {
-      values[i] = SatAdd(values[i], SatMul(decode[i], step.decode_tokens));
-    }
+    add(1, std::max<Tokens>(1, step.decode_kv_len), step.decode_tokens);
   }
+  values[static_cast<int>(Basis::kOne)] = 1;
+  values[static_cast<int>(Basis::kRows)] = StepLogitsRows(step);
   return values;
 }
 

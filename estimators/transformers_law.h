@@ -24,7 +24,6 @@
 #ifndef TIDEGATE_ESTIMATORS_TRANSFORMERS_LAW_H_
 #define TIDEGATE_ESTIMATORS_TRANSFORMERS_LAW_H_
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -75,6 +74,13 @@ enum class Basis : std::uint8_t {
 };
 inline constexpr int kBasisCount = 15;
 
+// Whether it is the same for every chunk at a kv length that takes the same
+// route.
+constexpr bool IsFixed(Basis basis) {
+  return basis == Basis::kOne || basis == Basis::kKeys ||
+         basis == Basis::kRepeatKeys;
+}
+
 class TransformersLaw {
  public:
   // `shape` must be valid.
@@ -104,29 +110,51 @@ class TransformersLaw {
     std::int64_t bytes;  // per unit of the basis, one buffer
     std::int64_t count;
   };
-  // Bytes per unit of each basis, zeros left out.
-  using Sums = std::vector<std::pair<Basis, std::int64_t>>;
   struct Moment {
     const char* part;
     std::vector<Buffer> buffers;
-    Sums sums;
-    Sums fixed_sums;          // of the buffers without n
-    Bytes most_rounding = 0;  // bound of Rounding()
-    bool dominated = false;   // another moment is never smaller
-    bool fixed_dominated = false;
+    bool dominated = false;  // another moment is never smaller
+  };
+  // What totals need of the moments that no other one dominates, in flat lists:
+  // the hot path. Bytes are per unit of a basis.
+  struct Weight {
+    Bytes bytes = 0;
+    int basis = 0;
+    int count = 1;  // buffers of this size
+  };
+  struct Run {
+    int first = 0;
+    int last = 0;
+  };
+  struct Kept {
+    Run sum;                  // of weights_
+    Run buffers;              // of weights_, equal ones together
+    Bytes most_rounding = 0;  // bound of their rounding
   };
   using Values = std::array<Bytes, kBasisCount>;
   friend class MomentBuilder;
 
-  static bool IsFixed(Basis basis) {
-    return basis == Basis::kOne || basis == Basis::kKeys ||
-           basis == Basis::kRepeatKeys;
-  }
   Values ValuesOf(const StepQuery& step) const;
-  void AddChunk(Tokens n, Tokens kv_len, Values& values) const;
-  static Bytes Sum(const Sums& sums, const Values& values);
+  // All but kOne and kRows, which belong to the step.
+  void SetChunk(Tokens n, Tokens kv_len, Values& values) const;
   static Bytes Rounding(const Moment& moment, const Values& values);
   void Finish();
+  Run Flatten(const Moment& moment, bool fixed_only);
+
+  // What TermsSink finds by walking every buffer of every moment.
+  struct Totals {
+    Bytes transient = 0;
+    Bytes largest = 0;
+    Bytes fixed = 0;
+  };
+  Totals TotalsOf(const StepQuery& step) const;
+  template <typename Wide>
+  Totals TotalsOf(const Values& values) const;
+  // Wide is an integer that holds every product and sum.
+  template <typename Wide>
+  Bytes Sum(const Run& run, const Values& values) const;
+  template <typename Wide>
+  Bytes RoundingOf(const Kept& kept, const Values& values) const;
 
   TransformersOptions options_;
   bool assumed_ = false;
@@ -141,32 +169,26 @@ class TransformersLaw {
   bool flash_ = false;
   FlashSplits splits_;
   std::vector<Moment> moments_;
-  // Moments that no other one dominates, and the same of the fixed parts.
+  std::vector<Weight> weights_;
   static constexpr int kMostKept = 32;
-  std::array<std::int16_t, kMostKept> kept_{};
-  int kept_count_ = 0;
-  std::vector<int> kept_fixed_;
-  std::vector<Buffer> largest_;  // those that may be the largest
+  std::vector<Kept> kept_;       // at most kMostKept
+  std::vector<Run> kept_fixed_;  // the same of what does not depend on n
+  Run largest_;                  // buffers that may be the largest
+  // Values up to here cannot overflow 64 bits in any sum.
+  Bytes plain_max_ = 0;
 };
-
-inline Bytes TransformersLaw::Sum(const Sums& sums, const Values& values) {
-  unsigned __int128 sum = 0;
-  for (const auto& [basis, bytes] : sums) {
-    sum += static_cast<unsigned __int128>(bytes) *
-           static_cast<std::uint64_t>(values[static_cast<int>(basis)]);
-  }
-  return sum > static_cast<std::uint64_t>(kBytesMax) ? kBytesMax
-                                                     : static_cast<Bytes>(sum);
-}
 
 template <typename Sink>
 void TransformersLaw::Emit(const StepQuery& step, Sink& sink) const {
+  if constexpr (std::is_same_v<Sink, TotalsSink>) {
+    const Totals totals = TotalsOf(step);
+    sink.AddStep(totals.transient, totals.largest, totals.fixed);
+    return;
+  }
   const Values values = ValuesOf(step);
-  const auto size = [&](const Buffer& buffer) {
-    return SatMul(buffer.bytes, values[static_cast<int>(buffer.basis)]);
-  };
   const auto add = [&](const Buffer& buffer) {
-    const Bytes one = size(buffer);
+    const Bytes one =
+        SatMul(buffer.bytes, values[static_cast<int>(buffer.basis)]);
     if (one == 0) return;
     const Bytes all = SatMul(one, buffer.count);
     if (buffer.count > 1) {
@@ -177,48 +199,6 @@ void TransformersLaw::Emit(const StepQuery& step, Sink& sink) const {
       sink.Add(buffer.name, all);
     }
   };
-  if constexpr (std::is_same_v<Sink, TotalsSink>) {
-    // The same four numbers without walking every buffer of every moment.
-    // Sums first: rounding is needed only where it may decide.
-    std::array<Bytes, kMostKept> sums;
-    int first = 0;
-    for (int i = 0; i < kept_count_; ++i) {
-      sums[i] = Sum(moments_[kept_[i]].sums, values);
-      if (sums[i] > sums[first]) first = i;
-    }
-    Bytes best = 0;
-    if (kept_count_ > 0) {
-      best = SatAdd(sums[first], Rounding(moments_[kept_[first]], values));
-    }
-    for (int i = 0; i < kept_count_; ++i) {
-      const Moment& moment = moments_[kept_[i]];
-      if (i == first || SatAdd(sums[i], moment.most_rounding) <= best) continue;
-      best = std::max(best, SatAdd(sums[i], Rounding(moment, values)));
-    }
-    Bytes fixed = -1;
-    const Moment* most_fixed = nullptr;
-    for (const int i : kept_fixed_) {
-      const Bytes sum = Sum(moments_[i].fixed_sums, values);
-      if (sum > fixed) {
-        fixed = sum;
-        most_fixed = &moments_[i];
-      }
-    }
-    Bytes largest = 0;
-    for (const Buffer& buffer : largest_) {
-      largest = std::max(largest, size(buffer));
-    }
-    sink.BeginPart("step");
-    sink.AddMany("step", best, largest);
-    sink.EndPart();
-    if (most_fixed == nullptr) return;
-    sink.BeginPart("fixed");
-    for (const Buffer& buffer : most_fixed->buffers) {
-      if (IsFixed(buffer.basis)) add(buffer);
-    }
-    sink.EndPart();
-    return;
-  }
   for (const Moment& moment : moments_) {
     sink.BeginPart(moment.part);
     for (const Buffer& buffer : moment.buffers) add(buffer);
