@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <initializer_list>
 #include <iterator>
 #include <utility>
@@ -15,8 +16,16 @@
 namespace tidegate::internal {
 namespace {
 
-// Holds any sum of products of bytes and values.
-__extension__ using Int128 = __int128;
+// Two numbers in one register: GCC 12 keeps an array of eight in memory.
+using Pair = double __attribute__((vector_size(16)));
+inline Pair LoadPair(const double* from) {
+  Pair pair;
+  std::memcpy(&pair, from, sizeof(pair));
+  return pair;
+}
+inline void StorePair(Pair pair, double* to) {
+  std::memcpy(to, &pair, sizeof(pair));
+}
 
 // Bytes per unit of each basis, all buffers of a moment together.
 using Sums = std::array<std::int64_t, kBasisCount>;
@@ -28,6 +37,13 @@ Bytes StateBytes(const Mixer& m, std::int64_t width) {
       m.linear_value_dim > 0 ? heads * m.linear_value_dim : m.linear_inner;
   return SatAdd(SatMul(m.state_element_bytes, dim, m.linear_key_dim),
                 SatMul(width, m.conv_dim, m.conv_kernel));
+}
+
+bool IsCells(Basis basis) {
+  using B = Basis;
+  return basis == B::kCells || basis == B::kMaskCells ||
+         basis == B::kPadCells || basis == B::kWindowCells ||
+         basis == B::kWindowMaskCells || basis == B::kWindowPadCells;
 }
 
 // Whether one basis is at least another whatever the step: n <= kv_len, a
@@ -93,14 +109,15 @@ bool NeverAbove(Sums need, Sums have) {
 // all its widths, so blocks below 10 MiB, which are cut from shared segments,
 // are taken to the next 2 MiB; larger ones to the next MiB, or to the end of
 // their 2 MiB where at most 1 MiB is left. Never falls as `bytes` grows.
-Bytes BlockRounding(Bytes bytes) {
+inline Bytes BlockRounding(Bytes bytes) {
   constexpr Bytes kMiB = Bytes{1} << 20;
-  if (bytes > kBytesMax - 2 * kMiB) return 0;  // saturated already
-  const auto up = [&](Bytes unit) { return (bytes + unit - 1) & ~(unit - 1); };
-  if (bytes < 2 * kMiB) return up(512) - bytes;
-  const Bytes segment = up(2 * kMiB);
-  if (bytes < 10 * kMiB || segment - bytes <= kMiB) return segment - bytes;
-  return up(kMiB) - bytes;
+  // What is missing to a multiple of a power of two.
+  const auto missing = [bytes](Bytes unit) { return -bytes & (unit - 1); };
+  if (bytes < 2 * kMiB) return missing(512);
+  const Bytes segment = missing(2 * kMiB);
+  // Of what is missing to 2 MiB, the rest above a MiB is split off.
+  return bytes < 10 * kMiB ? segment
+                           : segment - (segment > kMiB ? kMiB : Bytes{0});
 }
 
 template <typename Buffers>
@@ -166,156 +183,109 @@ TransformersLaw::TransformersLaw(const ModelShape& shape,
   Finish();
 }
 
-TransformersLaw::Run TransformersLaw::Flatten(const Moment& moment,
-                                              bool fixed_only) {
-  const Sums sums = SumsOf(moment.buffers, fixed_only);
-  Run run{.first = static_cast<int>(weights_.size())};
-  for (int i = 0; i < kBasisCount; ++i) {
-    if (sums[i] > 0) weights_.push_back({.bytes = sums[i], .basis = i});
+void TransformersLaw::Keep(const Moment& moment) {
+  Kept kept{.first = static_cast<int>(weights_.size())};
+  for (const Buffer& buffer : moment.buffers) {
+    const int basis = static_cast<int>(buffer.basis);
+    const int count = static_cast<int>(buffer.count);
+    if (buffer.basis == Basis::kOne) {
+      kept.rounding += count * BlockRounding(buffer.bytes);
+      continue;
+    }
+    kept.most_rounding += count * (Bytes{2} << 20);
+    const auto same = std::find_if(
+        weights_.begin() + kept.first, weights_.end(), [&](const Weight& w) {
+          return w.basis == basis && w.bytes == buffer.bytes;
+        });
+    if (same == weights_.end()) {
+      weights_.push_back(
+          {.bytes = buffer.bytes, .basis = basis, .count = count});
+    } else {
+      same->count += count;
+    }
   }
-  run.last = static_cast<int>(weights_.size());
-  return run;
+  kept.most_rounding += kept.rounding;
+  kept.last = static_cast<int>(weights_.size());
+  kept_.push_back(kept);
+}
+
+void TransformersLaw::FillMatrix(const std::vector<Sums>& columns) {
+  column_count_ = static_cast<int>(columns.size());
+  TG_CHECK(column_count_ <= kMostColumns);
+  for (int basis = 0; basis < kBasisCount; ++basis) {
+    for (const Sums& column : columns) {
+      if (column[basis] == 0) continue;
+      used_.push_back(basis);
+      break;
+    }
+  }
+  for (int first = 0; first < column_count_; first += kColumns) {
+    for (const int basis : used_) {
+      for (int i = first; i < first + kColumns; ++i) {
+        matrix_.push_back(
+            i < column_count_ ? static_cast<double>(columns[i][basis]) : 0);
+      }
+    }
+  }
 }
 
 void TransformersLaw::Finish() {
   // Of equal moments the first stays.
-  const auto kept = [&](std::size_t i, bool fixed_only) {
+  const auto dominated = [&](std::size_t i, bool fixed_only) {
     const Sums mine = SumsOf(moments_[i].buffers, fixed_only);
     for (std::size_t j = 0; j < moments_.size(); ++j) {
       const Sums other = SumsOf(moments_[j].buffers, fixed_only);
       if (i == j || !NeverAbove(mine, other)) continue;
-      if (j < i || !NeverAbove(other, mine)) return false;
+      if (j < i || !NeverAbove(other, mine)) return true;
     }
-    return true;
+    return false;
   };
-  std::vector<Weight> largest;
-  Bytes most = 1;
+  std::vector<Sums> columns;
+  std::vector<Weight> widest;
+  // Of all moments together, more than any has.
+  Bytes cells = 1;
+  Bytes others = 1;
   for (std::size_t i = 0; i < moments_.size(); ++i) {
     Moment& moment = moments_[i];
     for (const Buffer& buffer : moment.buffers) {
       const int basis = static_cast<int>(buffer.basis);
+      Bytes& most = IsCells(buffer.basis) ? cells : others;
       most = SatAdd(most, SatMul(buffer.bytes, buffer.count));
-      auto same = std::find_if(largest.begin(), largest.end(),
-                               [&](const Weight& w) { return w.basis == basis; });
-      if (same == largest.end()) {
-        largest.push_back({.bytes = buffer.bytes, .basis = basis});
+      auto same = std::find_if(
+          widest.begin(), widest.end(),
+          [&](const Weight& w) { return w.basis == basis; });
+      if (same == widest.end()) {
+        widest.push_back({.bytes = buffer.bytes, .basis = basis});
       } else {
         same->bytes = std::max(same->bytes, buffer.bytes);
       }
     }
-    if (kept(i, true)) kept_fixed_.push_back(Flatten(moment, true));
-    moment.dominated = !kept(i, false);
+    moment.dominated = dominated(i, false);
     if (moment.dominated) continue;
-    Kept row{.sum = Flatten(moment, false)};
-    row.buffers.first = static_cast<int>(weights_.size());
-    for (const Buffer& buffer : moment.buffers) {
-      row.most_rounding += buffer.count * (Bytes{2} << 20);
-      const int basis = static_cast<int>(buffer.basis);
-      const auto same = std::find_if(
-          weights_.begin() + row.buffers.first, weights_.end(),
-          [&](const Weight& w) {
-            return w.basis == basis && w.bytes == buffer.bytes;
-          });
-      if (same == weights_.end()) {
-        weights_.push_back({.bytes = buffer.bytes,
-                            .basis = basis,
-                            .count = static_cast<int>(buffer.count)});
-      } else {
-        same->count += static_cast<int>(buffer.count);
-      }
+    Keep(moment);
+    columns.push_back(SumsOf(moment.buffers, false));
+  }
+  for (std::size_t i = 0; i < moments_.size(); ++i) {
+    if (dominated(i, true)) continue;
+    columns.push_back(SumsOf(moments_[i].buffers, true));
+  }
+  FillMatrix(columns);
+  // Where a basis is never below another, its buffer may rule the other's out.
+  for (const Weight& small : widest) {
+    const auto rules_out = [&](const Weight& w) {
+      return w.bytes >= small.bytes && Covers(static_cast<Basis>(w.basis),
+                                              static_cast<Basis>(small.basis));
+    };
+    if (std::none_of(widest.begin(), widest.end(), rules_out)) {
+      largest_.push_back(small);
     }
-    row.buffers.last = static_cast<int>(weights_.size());
-    TG_CHECK(static_cast<int>(kept_.size()) < kMostKept);
-    kept_.push_back(row);
   }
-  largest_.first = static_cast<int>(weights_.size());
-  weights_.insert(weights_.end(), largest.begin(), largest.end());
-  largest_.last = static_cast<int>(weights_.size());
-  // Half of the range is left for rounding.
-  plain_max_ = kBytesMax / 2 / most;
+  constexpr Bytes kHalfOfExact = Bytes{1} << 52;
+  plain_cells_ = kHalfOfExact / cells;
+  plain_others_ = kHalfOfExact / others;
 }
 
-template <typename Wide>
-Bytes TransformersLaw::Sum(const Run& run, const Values& values) const {
-  Wide sum = 0;
-  for (int i = run.first; i < run.last; ++i) {
-    sum += static_cast<Wide>(weights_[i].bytes) * values[weights_[i].basis];
-  }
-  return sum > kBytesMax ? kBytesMax : static_cast<Bytes>(sum);
-}
-
-template <typename Wide>
-Bytes TransformersLaw::RoundingOf(const Kept& kept,
-                                  const Values& values) const {
-  Bytes rounding = 0;
-  for (int i = kept.buffers.first; i < kept.buffers.last; ++i) {
-    const Weight& buffer = weights_[i];
-    const Wide one = static_cast<Wide>(buffer.bytes) * values[buffer.basis];
-    if (one > kBytesMax) continue;  // as for a saturated one
-    rounding += buffer.count * BlockRounding(static_cast<Bytes>(one));
-  }
-  return rounding;
-}
-
-template <typename Wide>
-TransformersLaw::Totals TransformersLaw::TotalsOf(const Values& values) const {
-  // Sums first: rounding is needed only where it may decide.
-  Totals totals;
-  std::array<Bytes, kMostKept> sums;
-  const int count = static_cast<int>(kept_.size());
-  int first = 0;
-  for (int i = 0; i < count; ++i) {
-    sums[i] = Sum<Wide>(kept_[i].sum, values);
-    if (sums[i] > sums[first]) first = i;
-  }
-  if (count > 0) {
-    totals.transient =
-        SatAdd(sums[first], RoundingOf<Wide>(kept_[first], values));
-  }
-  for (int i = 0; i < count; ++i) {
-    if (i == first ||
-        SatAdd(sums[i], kept_[i].most_rounding) <= totals.transient) {
-      continue;
-    }
-    totals.transient =
-        std::max(totals.transient,
-                 SatAdd(sums[i], RoundingOf<Wide>(kept_[i], values)));
-  }
-  for (const Run& run : kept_fixed_) {
-    totals.fixed = std::max(totals.fixed, Sum<Wide>(run, values));
-  }
-  for (int i = largest_.first; i < largest_.last; ++i) {
-    const Wide one =
-        static_cast<Wide>(weights_[i].bytes) * values[weights_[i].basis];
-    totals.largest = std::max(
-        totals.largest, one > kBytesMax ? kBytesMax : static_cast<Bytes>(one));
-  }
-  return totals;
-}
-
-TransformersLaw::Totals TransformersLaw::TotalsOf(const StepQuery& step) const {
-  const Values values = ValuesOf(step);
-  if (step.chunks.size() == 1 && step.decode_tokens == 0) {
-    // No value of the step is above this: splits are at most 128 a token.
-    const Chunk& chunk = step.chunks[0];
-    const Bytes bound = SatAdd(SatMul(chunk.n, chunk.kv_len + 128), scan_chunk_,
-                               StepLogitsRows(step));
-    if (bound <= plain_max_) return TotalsOf<Bytes>(values);
-  }
-  return TotalsOf<Int128>(values);
-}
-
-Bytes TransformersLaw::Rounding(const Moment& moment, const Values& values) {
-  Bytes rounding = 0;
-  for (const Buffer& buffer : moment.buffers) {
-    const Bytes one =
-        SatMul(buffer.bytes, values[static_cast<int>(buffer.basis)]);
-    rounding += buffer.count * BlockRounding(one);
-  }
-  return rounding;
-}
-
-void TransformersLaw::SetChunk(Tokens n, Tokens kv_len, Values& values) const {
+__attribute__((always_inline)) inline void TransformersLaw::SetChunk(Tokens n, Tokens kv_len, Values& values) const {
   const auto set = [&](Basis basis, Bytes bytes) {
     values[static_cast<int>(basis)] = bytes;
   };
@@ -371,6 +341,80 @@ TransformersLaw::Values TransformersLaw::ValuesOf(const StepQuery& step) const {
   values[static_cast<int>(Basis::kOne)] = 1;
   values[static_cast<int>(Basis::kRows)] = StepLogitsRows(step);
   return values;
+}
+
+inline Bytes TransformersLaw::PlainRounding(const Kept& kept,
+                                            const Values& values) const {
+  Bytes rounding = kept.rounding;
+  for (int i = kept.first; i < kept.last; ++i) {
+    const Weight& buffer = weights_[i];
+    rounding +=
+        buffer.count * BlockRounding(buffer.bytes * values[buffer.basis]);
+  }
+  return rounding;
+}
+
+TransformersLaw::Totals TransformersLaw::PlainTotals(
+    const Values& values) const {
+  // Sums first: rounding is needed only where it may decide.
+  std::array<double, kMostColumns> sums;
+  const double* row = matrix_.data();
+  for (int first = 0; first < column_count_; first += kColumns) {
+    Pair a{}, b{}, c{}, d{};
+    for (const int basis : used_) {
+      const auto value = static_cast<double>(values[basis]);
+      a += value * LoadPair(row);
+      b += value * LoadPair(row + 2);
+      c += value * LoadPair(row + 4);
+      d += value * LoadPair(row + 6);
+      row += kColumns;
+    }
+    StorePair(a, &sums[first]);
+    StorePair(b, &sums[first + 2]);
+    StorePair(c, &sums[first + 4]);
+    StorePair(d, &sums[first + 6]);
+  }
+  const int count = static_cast<int>(kept_.size());
+  int binding = 0;
+  double most = 0;
+  for (int i = 0; i < count; ++i) {
+    if (sums[i] <= most) continue;
+    most = sums[i];
+    binding = i;
+  }
+  Totals totals;
+  if (count > 0) {
+    totals.transient =
+        static_cast<Bytes>(most) + PlainRounding(kept_[binding], values);
+  }
+  for (int i = 0; i < count; ++i) {
+    const auto sum = static_cast<Bytes>(sums[i]);
+    if (sum + kept_[i].most_rounding <= totals.transient || i == binding) {
+      continue;
+    }
+    totals.transient =
+        std::max(totals.transient, sum + PlainRounding(kept_[i], values));
+  }
+  double fixed = 0;
+  for (int i = count; i < column_count_; ++i) fixed = std::max(fixed, sums[i]);
+  totals.fixed = static_cast<Bytes>(fixed);
+  for (const Weight& buffer : largest_) {
+    totals.largest =
+        std::max(totals.largest, buffer.bytes * values[buffer.basis]);
+  }
+  return totals;
+}
+
+Bytes TransformersLaw::Rounding(const Moment& moment, const Values& values) {
+  Bytes rounding = 0;
+  for (const Buffer& buffer : moment.buffers) {
+    const Bytes one =
+        SatMul(buffer.bytes, values[static_cast<int>(buffer.basis)]);
+    // Nothing to round where it is saturated.
+    if (one > kBytesMax - (Bytes{2} << 20)) continue;
+    rounding += buffer.count * BlockRounding(one);
+  }
+  return rounding;
 }
 
 Bytes TransformersLaw::Resident(const StepQuery& step) const {

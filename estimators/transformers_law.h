@@ -115,21 +115,18 @@ class TransformersLaw {
     std::vector<Buffer> buffers;
     bool dominated = false;  // another moment is never smaller
   };
-  // What totals need of the moments that no other one dominates, in flat lists:
-  // the hot path. Bytes are per unit of a basis.
+  // Buffers of one size.
   struct Weight {
-    Bytes bytes = 0;
+    Bytes bytes = 0;  // per unit of the basis, one buffer
     int basis = 0;
-    int count = 1;  // buffers of this size
+    int count = 1;
   };
-  struct Run {
-    int first = 0;
-    int last = 0;
-  };
+  // A moment that no other one dominates.
   struct Kept {
-    Run sum;                  // of weights_
-    Run buffers;              // of weights_, equal ones together
-    Bytes most_rounding = 0;  // bound of their rounding
+    int first = 0;  // of weights_, equal buffers together
+    int last = 0;
+    Bytes rounding = 0;       // of buffers of one size whatever the step
+    Bytes most_rounding = 0;  // bound of all of them
   };
   using Values = std::array<Bytes, kBasisCount>;
   friend class MomentBuilder;
@@ -139,22 +136,31 @@ class TransformersLaw {
   void SetChunk(Tokens n, Tokens kv_len, Values& values) const;
   static Bytes Rounding(const Moment& moment, const Values& values);
   void Finish();
-  Run Flatten(const Moment& moment, bool fixed_only);
+  void Keep(const Moment& moment);
+  void FillMatrix(const std::vector<std::array<Bytes, kBasisCount>>& columns);
 
-  // What TermsSink finds by walking every buffer of every moment.
+  // Whether no sum can leave the integers that a double holds.
+  bool IsPlain(const Values& values) const {
+    const auto value = [&](Basis basis) {
+      return values[static_cast<int>(basis)];
+    };
+    // Padding adds less than 8 keys a token; a window sees no more.
+    const Bytes cells =
+        SatAdd(value(Basis::kCells), SatMul(8, value(Basis::kTokens)));
+    const Bytes others =
+        SatAdd(value(Basis::kKeys), value(Basis::kScanTokens),
+               value(Basis::kSplits), value(Basis::kRows));
+    return cells <= plain_cells_ && others <= plain_others_;
+  }
+  // The numbers that Emit finds by walking every buffer of every moment, for a
+  // plain step.
   struct Totals {
     Bytes transient = 0;
     Bytes largest = 0;
     Bytes fixed = 0;
   };
-  Totals TotalsOf(const StepQuery& step) const;
-  template <typename Wide>
-  Totals TotalsOf(const Values& values) const;
-  // Wide is an integer that holds every product and sum.
-  template <typename Wide>
-  Bytes Sum(const Run& run, const Values& values) const;
-  template <typename Wide>
-  Bytes RoundingOf(const Kept& kept, const Values& values) const;
+  Totals PlainTotals(const Values& values) const;
+  Bytes PlainRounding(const Kept& kept, const Values& values) const;
 
   TransformersOptions options_;
   bool assumed_ = false;
@@ -169,23 +175,32 @@ class TransformersLaw {
   bool flash_ = false;
   FlashSplits splits_;
   std::vector<Moment> moments_;
+  // The hot path. A column holds the bytes of one kept moment, or of its fixed
+  // part, per unit of each basis in use: first the kept moments, then the fixed
+  // parts that none dominates. Eight columns lie together, one basis behind
+  // the other. In doubles, which are exact here and multiplied in pairs.
+  static constexpr int kColumns = 8;
+  static constexpr int kMostColumns = 64;
+  std::vector<double> matrix_;
+  int column_count_ = 0;
+  std::vector<int> used_;  // the bases
+  std::vector<Kept> kept_;
   std::vector<Weight> weights_;
-  static constexpr int kMostKept = 32;
-  std::vector<Kept> kept_;       // at most kMostKept
-  std::vector<Run> kept_fixed_;  // the same of what does not depend on n
-  Run largest_;                  // buffers that may be the largest
-  // Values up to here cannot overflow 64 bits in any sum.
-  Bytes plain_max_ = 0;
+  std::vector<Weight> largest_;  // buffers that may be the largest
+  Bytes plain_cells_ = 0;        // bounds of IsPlain
+  Bytes plain_others_ = 0;
 };
 
 template <typename Sink>
 void TransformersLaw::Emit(const StepQuery& step, Sink& sink) const {
-  if constexpr (std::is_same_v<Sink, TotalsSink>) {
-    const Totals totals = TotalsOf(step);
-    sink.AddStep(totals.transient, totals.largest, totals.fixed);
-    return;
-  }
   const Values values = ValuesOf(step);
+  if constexpr (std::is_same_v<Sink, TotalsSink>) {
+    if (IsPlain(values)) {
+      const Totals totals = PlainTotals(values);
+      sink.AddStep(totals.transient, totals.largest, totals.fixed);
+      return;
+    }
+  }
   const auto add = [&](const Buffer& buffer) {
     const Bytes one =
         SatMul(buffer.bytes, values[static_cast<int>(buffer.basis)]);
