@@ -212,7 +212,9 @@ void TransformersLaw::Keep(const Moment& moment) {
 void TransformersLaw::FillMatrix(const std::vector<Sums>& columns) {
   column_count_ = static_cast<int>(columns.size());
   TG_CHECK(column_count_ <= kMostColumns);
+  constexpr int kOne = static_cast<int>(Basis::kOne);
   for (int basis = 0; basis < kBasisCount; ++basis) {
+    if (basis == kOne) continue;
     for (const Sums& column : columns) {
       if (column[basis] == 0) continue;
       used_.push_back(basis);
@@ -220,12 +222,14 @@ void TransformersLaw::FillMatrix(const std::vector<Sums>& columns) {
     }
   }
   for (int first = 0; first < column_count_; first += kColumns) {
-    for (const int basis : used_) {
+    const auto add_row = [&](int basis) {
       for (int i = first; i < first + kColumns; ++i) {
         matrix_.push_back(
             i < column_count_ ? static_cast<double>(columns[i][basis]) : 0);
       }
-    }
+    };
+    add_row(kOne);
+    for (const int basis : used_) add_row(basis);
   }
 }
 
@@ -360,7 +364,12 @@ TransformersLaw::Totals TransformersLaw::PlainTotals(
   std::array<double, kMostColumns> sums;
   const double* row = matrix_.data();
   for (int first = 0; first < column_count_; first += kColumns) {
-    Pair a{}, b{}, c{}, d{};
+    // The first row is kOne's.
+    Pair a = LoadPair(row);
+    Pair b = LoadPair(row + 2);
+    Pair c = LoadPair(row + 4);
+    Pair d = LoadPair(row + 6);
+    row += kColumns;
     for (const int basis : used_) {
       const auto value = static_cast<double>(values[basis]);
       a += value * LoadPair(row);
@@ -375,34 +384,29 @@ TransformersLaw::Totals TransformersLaw::PlainTotals(
     StorePair(d, &sums[first + 6]);
   }
   const int count = static_cast<int>(kept_.size());
-  int binding = 0;
-  double most = 0;
+  int binding = -1;
+  double most = -1;
   for (int i = 0; i < count; ++i) {
     if (sums[i] <= most) continue;
     most = sums[i];
     binding = i;
   }
-  Totals totals;
+  Bytes transient = 0;
   if (count > 0) {
-    totals.transient =
-        static_cast<Bytes>(most) + PlainRounding(kept_[binding], values);
+    transient = static_cast<Bytes>(most) + PlainRounding(kept_[binding], values);
   }
   for (int i = 0; i < count; ++i) {
     const auto sum = static_cast<Bytes>(sums[i]);
-    if (sum + kept_[i].most_rounding <= totals.transient || i == binding) {
-      continue;
-    }
-    totals.transient =
-        std::max(totals.transient, sum + PlainRounding(kept_[i], values));
+    if (sum + kept_[i].most_rounding <= transient || i == binding) continue;
+    transient = std::max(transient, sum + PlainRounding(kept_[i], values));
   }
   double fixed = 0;
   for (int i = count; i < column_count_; ++i) fixed = std::max(fixed, sums[i]);
-  totals.fixed = static_cast<Bytes>(fixed);
+  Bytes largest = 0;
   for (const Weight& buffer : largest_) {
-    totals.largest =
-        std::max(totals.largest, buffer.bytes * values[buffer.basis]);
+    largest = std::max(largest, buffer.bytes * values[buffer.basis]);
   }
-  return totals;
+  return {transient, largest, static_cast<Bytes>(fixed)};
 }
 
 Bytes TransformersLaw::Rounding(const Moment& moment, const Values& values) {
@@ -417,8 +421,7 @@ Bytes TransformersLaw::Rounding(const Moment& moment, const Values& values) {
   return rounding;
 }
 
-Bytes TransformersLaw::Resident(const StepQuery& step) const {
-  if (options_.preallocated_cache) return 0;
+Bytes TransformersLaw::ResidentOf(const StepQuery& step) const {
   Bytes bytes = 0;
   for (const Chunk& chunk : step.chunks) {
     bytes = SatAdd(bytes, SatMul(chunk.n, growth_));

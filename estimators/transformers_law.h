@@ -95,7 +95,9 @@ class TransformersLaw {
   // Growth of the cache. A sliding layer keeps window - 1 tokens between
   // steps and window - 1 + n behind one, since what it keeps is a view of the
   // concatenation.
-  Bytes Resident(const StepQuery& step) const;
+  Bytes Resident(const StepQuery& step) const {
+    return options_.preallocated_cache ? 0 : ResidentOf(step);
+  }
 
   std::string RouteName(const StepQuery& step) const;
 
@@ -131,6 +133,7 @@ class TransformersLaw {
   using Values = std::array<Bytes, kBasisCount>;
   friend class MomentBuilder;
 
+  Bytes ResidentOf(const StepQuery& step) const;
   Values ValuesOf(const StepQuery& step) const;
   // All but kOne and kRows, which belong to the step.
   void SetChunk(Tokens n, Tokens kv_len, Values& values) const;
@@ -178,12 +181,12 @@ class TransformersLaw {
   // The hot path. A column holds the bytes of one kept moment, or of its fixed
   // part, per unit of each basis in use: first the kept moments, then the fixed
   // parts that none dominates. Eight columns lie together, one basis behind
-  // the other. In doubles, which are exact here and multiplied in pairs.
+  // the other, kOne first. In doubles, which are exact here and multiplied in pairs.
   static constexpr int kColumns = 8;
   static constexpr int kMostColumns = 64;
   std::vector<double> matrix_;
   int column_count_ = 0;
-  std::vector<int> used_;  // the bases
+  std::vector<int> used_;  // the other bases
   std::vector<Kept> kept_;
   std::vector<Weight> weights_;
   std::vector<Weight> largest_;  // buffers that may be the largest
