@@ -73,9 +73,9 @@ void Sweep(const std::string& path, std::vector<Result>* results) {
       options.engine = engine.spec;
       const auto created = CreateEstimator(options);
       if (!created.ok()) continue;
-      const auto plan = PlanPrompt(*created->estimator,
-                                   {.prompt_tokens = kPrompt},
-                                   {.ceiling = ceiling}, {});
+      const auto plan =
+          PlanPrompt(*created->estimator, {.prompt_tokens = kPrompt},
+                     {.ceiling = ceiling}, {});
       if (!plan.ok()) continue;
       const double spent = CpuMilliseconds() - before;
       results->push_back(

@@ -129,8 +129,7 @@ LlamaCppLaw::Width LlamaCppLaw::WidthFor(const Reserve& reserve) const {
   }
   if (all_rows) return all;
   few.row_bytes = SatMul(reserve.rows, row_bytes_);
-  const Bytes bounded =
-      SatAdd(SatMul(reserve.n, few.per_token), few.row_bytes);
+  const Bytes bounded = SatAdd(SatMul(reserve.n, few.per_token), few.row_bytes);
   return bounded <= SatMul(reserve.n, all.per_token) ? few : all;
 }
 
@@ -171,7 +170,8 @@ void LlamaCppLaw::Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
   const Tokens start = axis == Axis::kChunk ? fixed : 0;
   if (window_ == 0) {
     if (axis == Axis::kN) return;
-    auto fall = std::upper_bound(falls_.begin(), falls_.end(), SatAdd(start, lo));
+    auto fall =
+        std::upper_bound(falls_.begin(), falls_.end(), SatAdd(start, lo));
     for (; fall != falls_.end() && *fall - start <= hi; ++fall) {
       out->push_back(*fall - start);
     }

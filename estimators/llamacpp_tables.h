@@ -79,11 +79,10 @@ class LlamaGrid {
  public:
   // Enough for the longest sequence, padded.
   static constexpr int kPoints =
-      kFinePoints +
-      ((static_cast<int>(std::bit_width(static_cast<std::uint64_t>(
-            kTokensMax + kPad))) -
-        kFineLog2)
-       << kOctavePointsLog2);
+      kFinePoints + ((static_cast<int>(std::bit_width(
+                          static_cast<std::uint64_t>(kTokensMax + kPad))) -
+                      kFineLog2)
+                     << kOctavePointsLog2);
 };
 
 // Replaces each phase of `peaks` that is fuller in `other`.
@@ -145,8 +144,7 @@ class LlamaCells {
   // The fullest phase of `program` with full caches of `context` and sliding
   // ones of `window` tokens; off the grid, of every corner of the cell. The
   // same program each time.
-  Bytes Total(const GraphProgram& program, Tokens context,
-              Tokens window) const;
+  Bytes Total(const GraphProgram& program, Tokens context, Tokens window) const;
 
  private:
   Bytes AtPoint(const GraphProgram& program, int context, int window) const;

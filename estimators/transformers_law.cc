@@ -131,6 +131,13 @@ Sums SumsOf(const Buffers& buffers, bool fixed_only) {
   return sums;
 }
 
+// sdpa passes is_causal instead of a mask for a chunk that is the whole
+// sequence, and nothing for a single token (_ignore_causal_mask_sdpa). Full
+// layers then pass grouped heads as they are.
+inline bool NeedsNoMask(Tokens n, Tokens kv_len) {
+  return n == kv_len || n == 1;
+}
+
 }  // namespace
 
 TransformersLaw::TransformersLaw(const ModelShape& shape,
@@ -255,9 +262,9 @@ void TransformersLaw::Finish() {
       const int basis = static_cast<int>(buffer.basis);
       Bytes& most = IsCells(buffer.basis) ? cells : others;
       most = SatAdd(most, SatMul(buffer.bytes, buffer.count));
-      auto same = std::find_if(
-          widest.begin(), widest.end(),
-          [&](const Weight& w) { return w.basis == basis; });
+      auto same =
+          std::find_if(widest.begin(), widest.end(),
+                       [&](const Weight& w) { return w.basis == basis; });
       if (same == widest.end()) {
         widest.push_back({.bytes = buffer.bytes, .basis = basis});
       } else {
@@ -289,16 +296,15 @@ void TransformersLaw::Finish() {
   plain_others_ = kHalfOfExact / others;
 }
 
-__attribute__((always_inline)) inline void TransformersLaw::SetChunk(Tokens n, Tokens kv_len, Values& values) const {
+__attribute__((always_inline)) inline void TransformersLaw::SetChunk(
+    Tokens n, Tokens kv_len, Values& values) const {
   const auto set = [&](Basis basis, Bytes bytes) {
     values[static_cast<int>(basis)] = bytes;
   };
   set(Basis::kTokens, n);
   // A power of two: no division on the hot path.
   set(Basis::kScanTokens, SatAdd(n, scan_chunk_ - 1) & ~(scan_chunk_ - 1));
-  // sdpa passes is_causal instead of a mask for a chunk that is the whole
-  // sequence, and nothing for a single token (_ignore_causal_mask_sdpa).
-  const bool first = n == kv_len || n == 1;
+  const bool first = NeedsNoMask(n, kv_len);
   const bool mask = masks_ && !(skips_mask_ && first);
   const Bytes cells = SatMul(n, kv_len);
   set(Basis::kCells, cells);
@@ -393,7 +399,8 @@ TransformersLaw::Totals TransformersLaw::PlainTotals(
   }
   Bytes transient = 0;
   if (count > 0) {
-    transient = static_cast<Bytes>(most) + PlainRounding(kept_[binding], values);
+    transient =
+        static_cast<Bytes>(most) + PlainRounding(kept_[binding], values);
   }
   for (int i = 0; i < count; ++i) {
     const auto sum = static_cast<Bytes>(sums[i]);

@@ -150,9 +150,8 @@ class TransformersLaw {
     // Padding adds less than 8 keys a token; a window sees no more.
     const Bytes cells =
         SatAdd(value(Basis::kCells), SatMul(8, value(Basis::kTokens)));
-    const Bytes others =
-        SatAdd(value(Basis::kKeys), value(Basis::kScanTokens),
-               value(Basis::kSplits), value(Basis::kRows));
+    const Bytes others = SatAdd(value(Basis::kKeys), value(Basis::kScanTokens),
+                                value(Basis::kSplits), value(Basis::kRows));
     return cells <= plain_cells_ && others <= plain_others_;
   }
   // The numbers that Emit finds by walking every buffer of every moment, for a
@@ -181,7 +180,8 @@ class TransformersLaw {
   // The hot path. A column holds the bytes of one kept moment, or of its fixed
   // part, per unit of each basis in use: first the kept moments, then the fixed
   // parts that none dominates. Eight columns lie together, one basis behind
-  // the other, kOne first. In doubles, which are exact here and multiplied in pairs.
+  // the other, kOne first. In doubles, which are exact here and multiplied in
+  // pairs.
   static constexpr int kColumns = 8;
   static constexpr int kMostColumns = 64;
   std::vector<double> matrix_;

@@ -55,8 +55,8 @@ class FrugalWalk {
       // chunk may be below the floor.
       const Tokens limit = start + limits.max;
       const Tokens widest = limit - limit % limits.quantum;
-      const Tokens end = std::min(
-          widest, RoundUp(start + limits.floor, limits.quantum));
+      const Tokens end =
+          std::min(widest, RoundUp(start + limits.floor, limits.quantum));
       if (end <= start || end >= space.prompt()) return;
       const ChunkNeed need = space.Need(start, end);
       dearest = std::max(dearest, CostOf(space, need, start, end));
@@ -69,9 +69,8 @@ class FrugalWalk {
   bool Covers(const ChunkSpace& space, Bytes room) const {
     const Tokens prompt = space.prompt();
     auto step = std::partition_point(
-        steps_.begin(), steps_.end(), [&](const Step& s) {
-          return s.start < prompt && s.dearest <= room;
-        });
+        steps_.begin(), steps_.end(),
+        [&](const Step& s) { return s.start < prompt && s.dearest <= room; });
     while (step != steps_.begin()) {
       --step;
       if (prompt - step->start > space.limits().max) return false;
@@ -120,8 +119,8 @@ bool EndIsCutOff(const ChunkSpace& space) {
     if (!reached) {
       ForEachFittingRun(
           space, grid, i, &falls, [&](std::int64_t from, std::int64_t to) {
-            const auto last = std::lower_bound(
-                reaching.begin(), reaching.end(), to, std::greater<>());
+            const auto last = std::lower_bound(reaching.begin(), reaching.end(),
+                                               to, std::greater<>());
             reached = reached || (last != reaching.end() && *last >= from);
           });
     }
@@ -189,8 +188,7 @@ Tokens LargestPrompt(const ChunkSpace& space, Tokens output) {
   const Tokens least = request.cached_tokens + 1;
   const Tokens most = kTokensMax - output;
   if (least > most || !holds(least) || !decodes(least)) return 0;
-  const Tokens horizon =
-      LastThat(least, LastThat(least, most, holds), decodes);
+  const Tokens horizon = LastThat(least, LastThat(least, most, holds), decodes);
 
   if (space.estimator().KvPreallocated()) {
     return LargestPreallocated(space, request, least, horizon, decodes);
