@@ -8,7 +8,8 @@
 //
 //   std::string Unsupported(const StepQuery&) const;   // empty: the step runs
 //
-// Explain then refuses what does not run; Emit prices it as kBytesMax, so that
+// Explain then refuses what does not run, with the reason alone, since the
+// status code says the rest; Emit prices it as kBytesMax, so that
 // it fits nowhere. And
 //
 //   Bytes Resident(const StepQuery&) const;   // growth that stays
@@ -76,7 +77,7 @@ class LawEstimator final : public Estimator {
     if constexpr (HasUnsupported<Law>) {
       const std::string reason = law_.Unsupported(step);
       if (!reason.empty()) {
-        return absl::UnimplementedError(Concat("unsupported: ", reason));
+        return absl::UnimplementedError(reason);
       }
     }
     TermsSink sink;
@@ -91,8 +92,8 @@ class LawEstimator final : public Estimator {
     return law_.RouteName(step);
   }
 
-  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
-                   MaskKind mask, std::vector<Tokens>* out) const override {
+  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
+                   std::vector<Tokens>* out) const override {
     const auto first = static_cast<std::ptrdiff_t>(out->size());
     law_.Breakpoints(axis, fixed, lo, hi, mask, out);
     // Several kinds of layer may break at the same place.

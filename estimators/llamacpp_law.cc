@@ -3,7 +3,6 @@
 
 #include "estimators/llamacpp_law.h"
 
-#include <bit>
 #include <cmath>
 
 namespace tidegate::internal {
@@ -12,10 +11,6 @@ namespace {
 // n_ctx and the sliding caches are padded to this (llama-context.cpp,
 // llama-kv-cache-iswa.cpp).
 constexpr Tokens kCachePad = 256;
-
-// Up to here every padded length is a point of the grid.
-constexpr Tokens kFineGridMax = 8192;
-constexpr int kOctavePointsLog2 = 4;
 
 // The allocator rounds each tensor up to 32 bytes (TENSOR_ALIGNMENT); no graph
 // keeps more than this many alive.
@@ -41,13 +36,6 @@ bool HasAttention(const Mixer& mixer) {
   return mixer.kind != MixerKind::kNone && mixer.kind != MixerKind::kLinear;
 }
 
-// Exponent of the power of two below `length`; length > 1.
-int OctaveOf(Tokens length) {
-  return static_cast<int>(
-             std::bit_width(static_cast<std::uint64_t>(length - 1))) -
-         1;
-}
-
 // Families whose graph in llama.cpp is the one built here. Measured: llama
 // (dense and experts), qwen3, qwen3_moe, gemma3; the others by its source.
 bool KnownFamily(std::string_view type) {
@@ -57,15 +45,6 @@ bool KnownFamily(std::string_view type) {
     if (type == known) return true;
   }
   return false;
-}
-
-// Replaces each phase of `peaks` that is fuller in `other`.
-void TakeFuller(const LlamaPeaks& other, LlamaPeaks* peaks) {
-  for (int phase = 0; phase < kLlamaPhases; ++phase) {
-    if (other.Phase(phase) > peaks->Phase(phase)) {
-      peaks->terms[phase] = other.terms[phase];
-    }
-  }
 }
 
 }  // namespace
@@ -95,40 +74,19 @@ LlamaCppLaw::LlamaCppLaw(const ModelShape& shape,
     moe_ = moe_ || block.kind == FeedForwardKind::kMoe;
   }
   if (window_ == 0) {
-    few_table_ = Tabulate(few_);
-    all_table_ = Tabulate(all_);
-    for (const std::vector<Entry>* table : {&few_table_, &all_table_}) {
-      for (std::size_t i = 1; i < table->size(); ++i) {
-        if ((*table)[i].peaks.Total() < (*table)[i - 1].peaks.Total()) {
-          falls_.push_back((*table)[i].context - kCachePad + 1);
+    few_table_ = LlamaTable(few_);
+    all_table_ = LlamaTable(all_);
+    for (const LlamaTable* table : {&few_table_, &all_table_}) {
+      for (int i = 1; i < LlamaGrid::kPoints; ++i) {
+        if (table->TotalAt(i) < table->TotalAt(i - 1)) {
+          falls_.push_back(LlamaGrid::At(i) - kCachePad + 1);
         }
       }
     }
-  }
-}
-
-Tokens LlamaCppLaw::GridUp(Tokens length) {
-  if (length <= kFineGridMax) return RoundUp(std::max<Tokens>(length, 1), 256);
-  const int octave = OctaveOf(length);
-  return RoundUp(length, Tokens{1} << (octave - kOctavePointsLog2));
-}
-
-Tokens LlamaCppLaw::GridDown(Tokens length) {
-  const Tokens up = GridUp(length);
-  if (up == length) return length;
-  if (length <= kFineGridMax) return std::max<Tokens>(up - kCachePad, 1);
-  const int octave = OctaveOf(length);
-  return up - (Tokens{1} << (octave - kOctavePointsLog2));
-}
-
-std::vector<LlamaCppLaw::Entry> LlamaCppLaw::Tabulate(
-    const GraphProgram& program) {
-  std::vector<Entry> table;
-  // One point beyond the longest sequence, which is padded.
-  const Tokens last = GridUp(RoundUp(kTokensMax, kCachePad));
-  for (Tokens context = kCachePad;; context = GridUp(context + 1)) {
-    table.push_back({context, program.Replay(context, 0)});
-    if (context >= last) return table;
+    std::sort(falls_.begin(), falls_.end());
+  } else {
+    few_cells_ = LlamaCells::Make();
+    all_cells_ = LlamaCells::Make();
   }
 }
 
@@ -137,49 +95,42 @@ Tokens LlamaCppLaw::WindowContext(Tokens context, Tokens n) const {
 }
 
 LlamaPeaks LlamaCppLaw::PeaksAt(const GraphProgram& program,
-                                const std::vector<Entry>& table, Tokens context,
+                                const LlamaTable& table, Tokens context,
                                 Tokens n) const {
-  if (table.empty()) {
-    const Tokens window = WindowContext(context, n);
-    const Tokens context_up = GridUp(context);
-    const Tokens window_up = GridUp(window);
-    LlamaPeaks peaks = program.Replay(context_up, window_up);
-    if (context_up == context && window_up == window) return peaks;
-    // Off the grid the price covers every corner of the cell.
-    for (Tokens c : {GridDown(context), context_up}) {
-      for (Tokens w : {GridDown(window), window_up}) {
-        if (c == context_up && w == window_up) continue;
-        TakeFuller(program.Replay(c, w), &peaks);
-      }
-    }
-    return peaks;
-  }
-  auto upper = std::lower_bound(
-      table.begin(), table.end(), context,
-      [](const Entry& entry, Tokens length) { return entry.context < length; });
-  if (upper == table.end()) --upper;
-  LlamaPeaks peaks = upper->peaks;
-  if (upper == table.begin() || upper->context == context) return peaks;
-  const Entry& lower = *std::prev(upper);
-  // On one path the need is a maximum of linear functions, so the chord
-  // between two points bounds it from above.
-  if (lower.peaks.path != peaks.path) {
-    TakeFuller(lower.peaks, &peaks);
-    return peaks;
-  }
-  const double share = static_cast<double>(upper->context - context) /
-                       static_cast<double>(upper->context - lower.context);
-  for (int phase = 0; phase < kLlamaPhases; ++phase) {
-    for (int term = 0; term < kLlamaTerms; ++term) {
-      Bytes& bytes = peaks.terms[phase][term];
-      const Bytes rise = bytes - lower.peaks.terms[phase][term];
-      if (rise != 0) {
-        bytes -=
-            static_cast<Bytes>(std::floor(static_cast<double>(rise) * share));
-      }
+  if (!table.empty()) return table.PeaksAt(context);
+  const Tokens window = WindowContext(context, n);
+  const Tokens context_up = LlamaGrid::Up(context);
+  const Tokens window_up = LlamaGrid::Up(window);
+  LlamaPeaks peaks = program.Replay(context_up, window_up);
+  if (context_up == context && window_up == window) return peaks;
+  // Off the grid the price covers every corner of the cell.
+  for (Tokens c : {LlamaGrid::Down(context), context_up}) {
+    for (Tokens w : {LlamaGrid::Down(window), window_up}) {
+      if (c == context_up && w == window_up) continue;
+      TakeFuller(program.Replay(c, w), &peaks);
     }
   }
   return peaks;
+}
+
+LlamaCppLaw::Width LlamaCppLaw::WidthFor(const Reserve& reserve) const {
+  const bool all_rows = reserve.rows >= reserve.n;
+  const Tokens context = reserve.context;
+  Width few;
+  Width all;
+  if (window_ == 0) {
+    const LlamaTable::Place place = LlamaTable::Find(context);
+    if (!all_rows) few.per_token = few_table_.TotalAt(place);
+    all.per_token = all_table_.TotalAt(place);
+  } else {
+    const Tokens window = WindowContext(context, reserve.n);
+    if (!all_rows) few.per_token = few_cells_.Total(few_, context, window);
+    all.per_token = all_cells_.Total(all_, context, window);
+  }
+  if (all_rows) return all;
+  few.row_bytes = SatMul(reserve.rows, row_bytes_);
+  const Bytes bounded = SatAdd(SatMul(reserve.n, few.per_token), few.row_bytes);
+  return bounded <= SatMul(reserve.n, all.per_token) ? few : all;
 }
 
 LlamaCppLaw::Reserve LlamaCppLaw::ReserveFor(const StepQuery& step) {
@@ -216,6 +167,16 @@ LlamaCppLaw::Layout LlamaCppLaw::LayoutFor(const Reserve& reserve) const {
 void LlamaCppLaw::Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
                               MaskKind /*mask*/,
                               std::vector<Tokens>* out) const {
+  const Tokens start = axis == Axis::kChunk ? fixed : 0;
+  if (window_ == 0) {
+    if (axis == Axis::kN) return;
+    auto fall =
+        std::upper_bound(falls_.begin(), falls_.end(), SatAdd(start, lo));
+    for (; fall != falls_.end() && *fall - start <= hi; ++fall) {
+      out->push_back(*fall - start);
+    }
+    return;
+  }
   std::vector<Tokens> points;
   // `shift` turns a cache length into the variable that moves.
   auto add = [&](Tokens length, Tokens shift) {
@@ -224,20 +185,14 @@ void LlamaCppLaw::Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
   };
   // Where a cache enters a point of the grid and where it leaves it.
   auto crossings = [&](Tokens shift) {
-    for (Tokens point = GridUp(std::max<Tokens>(lo + shift, 1));
-         point - kCachePad - shift < hi; point = GridUp(point + 1)) {
+    for (Tokens point = LlamaGrid::Up(std::max<Tokens>(lo + shift, 1));
+         point - kCachePad - shift < hi; point = LlamaGrid::Up(point + 1)) {
       add(point - kCachePad + 1, shift);
       add(point + 1, shift);
     }
   };
-  const Tokens start = axis == Axis::kChunk ? fixed : 0;
-  if (window_ == 0) {
-    if (axis == Axis::kN) return;
-    for (Tokens length : falls_) add(length, start);
-  } else {
-    if (axis != Axis::kN) crossings(start);
-    if (axis != Axis::kKvLen) crossings(window_);
-  }
+  if (axis != Axis::kN) crossings(start);
+  if (axis != Axis::kKvLen) crossings(window_);
   std::sort(points.begin(), points.end());
   points.erase(std::unique(points.begin(), points.end()), points.end());
   out->insert(out->end(), points.begin(), points.end());

@@ -9,14 +9,16 @@
 // g, bytes per chunk token, comes from laying the model's graph out as ggml's
 // allocator does (llamacpp_graph.h); nothing in it is fitted. Without sliding
 // layers g depends on n_ctx alone and is tabulated when the law is made; with
-// them it is laid out per query, on a grid of cache lengths.
+// them it is laid out on a grid of pairs of cache lengths, each pair when it is
+// first asked for (LlamaCells).
 //
 // A query's n and kv_len are read as n_ubatch and n_ctx: the price is that of
 // a context made for such a step, paid at load. Shrinking a chunk later frees
 // nothing. The CPU backend plans scratch beside the compute buffer; it is
 // priced when a number of threads is given.
 //
-// Immutable after construction; thread-safe.
+// Immutable after construction but for the cells, which are atomic and always
+// take the same value; thread-safe.
 
 #ifndef TIDEGATE_ESTIMATORS_LLAMACPP_LAW_H_
 #define TIDEGATE_ESTIMATORS_LLAMACPP_LAW_H_
@@ -25,9 +27,11 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "estimators/llamacpp_graph.h"
+#include "estimators/llamacpp_tables.h"
 #include "estimators/price_sink.h"
 #include "tidegate/estimator.h"
 #include "tidegate/model_shape.h"
@@ -77,21 +81,11 @@ class LlamaCppLaw {
   Bytes ScratchBytes(Tokens n_ctx, Tokens n_ubatch, Tokens rows,
                      int threads) const;
 
-  // Rounds a cache length up to the grid on which graphs are laid out:
-  // multiples of 256, and above 8192 sixteen points an octave.
-  static Tokens GridUp(Tokens length);
-  // The grid's last point at or below a length.
-  static Tokens GridDown(Tokens length);
-
  private:
   struct Reserve {
     Tokens n = 0;        // n_ubatch
     Tokens context = 0;  // n_ctx as padded
     Tokens rows = 0;     // rows of logits
-  };
-  struct Entry {
-    Tokens context = 0;
-    LlamaPeaks peaks;
   };
   // Bytes per chunk token, and whether the graph of all rows was taken.
   struct Layout {
@@ -102,10 +96,14 @@ class LlamaCppLaw {
   static Reserve ReserveFor(const StepQuery& step);
   Tokens WindowContext(Tokens context, Tokens n) const;
   Layout LayoutFor(const Reserve& reserve) const;
-  LlamaPeaks PeaksAt(const GraphProgram& program,
-                     const std::vector<Entry>& table, Tokens context,
-                     Tokens n) const;
-  static std::vector<Entry> Tabulate(const GraphProgram& program);
+  LlamaPeaks PeaksAt(const GraphProgram& program, const LlamaTable& table,
+                     Tokens context, Tokens n) const;
+  // The fullest phase of LayoutFor, without its terms.
+  struct Width {
+    Bytes per_token = 0;
+    Bytes row_bytes = 0;
+  };
+  Width WidthFor(const Reserve& reserve) const;
 
   ModelShape shape_;
   LlamaCppOptions options_;
@@ -116,20 +114,36 @@ class LlamaCppLaw {
   bool assumed_ = false;
   GraphProgram few_;
   GraphProgram all_;
-  std::vector<Entry> few_table_;
-  std::vector<Entry> all_table_;
+  LlamaTable few_table_;  // empty where layers slide
+  LlamaTable all_table_;
+  LlamaCells few_cells_;  // empty where none do
+  LlamaCells all_cells_;
   std::vector<Tokens> falls_;  // kv_len at which a table's total falls
 };
 
 template <typename Sink>
 void LlamaCppLaw::Emit(const StepQuery& step, Sink& sink) const {
   const Reserve reserve = ReserveFor(step);
-  const Layout layout = LayoutFor(reserve);
   const Bytes scratch =
       options_.scratch_threads > 0
           ? ScratchBytes(reserve.context, reserve.n, reserve.rows,
                          options_.scratch_threads)
           : 0;
+  if constexpr (std::is_same_v<Sink, TotalsSink>) {
+    // The fullest phase alone: the others have the same constants.
+    const Width width = WidthFor(reserve);
+    if (width.per_token == 0) return;
+    const Bytes grown = SatMul(reserve.n, width.per_token);
+    sink.BeginPart("step");
+    sink.AddFixed("constants", constant_bytes_);
+    sink.AddMany("buffers", grown,
+                 SatAdd(grown, width.row_bytes, constant_bytes_));
+    sink.AddFixed("output_rows", width.row_bytes);
+    sink.Add("scratch", scratch);
+    sink.EndPart();
+    return;
+  }
+  const Layout layout = LayoutFor(reserve);
   static constexpr std::string_view kParts[kLlamaPhases] = {"attention", "ffn",
                                                             "head"};
   for (int phase = 0; phase < kLlamaPhases; ++phase) {

@@ -65,6 +65,12 @@ class TotalsSink {
     transient_ = std::max(transient_, part_);
     fixed_ = std::max(fixed_, part_fixed_);
   }
+  // All parts at once, for a law that knows what they come to.
+  void AddStep(Bytes transient, Bytes largest, Bytes fixed) {
+    transient_ = std::max(transient_, transient);
+    largest_ = std::max(largest_, largest);
+    fixed_ = std::max(fixed_, fixed);
+  }
 
   PriceTotals Totals(Bytes resident) const {
     return {.transient_bytes = transient_,

@@ -22,17 +22,26 @@ char Fold(char c) {
   return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
 }
 
+// Letters inserted, dropped or replaced, and neighbours swapped, each letter
+// touched once (optimal string alignment).
 std::size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> before(b.size() + 1);  // of a without its last two
+  std::vector<std::size_t> last(b.size() + 1);    // without its last letter
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
+  const auto same = [&](std::size_t i, std::size_t j) {
+    return Fold(a[i - 1]) == Fold(b[j - 1]);
+  };
   for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
+    before.swap(last);
+    last.swap(row);
     row[0] = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted =
-          diagonal + (Fold(a[i - 1]) == Fold(b[j - 1]) ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
+      row[j] = std::min(
+          {last[j - 1] + (same(i, j) ? 0 : 1), last[j] + 1, row[j - 1] + 1});
+      if (i > 1 && j > 1 && same(i, j - 1) && same(i - 1, j)) {
+        row[j] = std::min(row[j], before[j - 2] + 1);
+      }
     }
   }
   return row.back();
@@ -81,8 +90,9 @@ void TrimSpaces(std::string_view& text) {
 
 std::string_view DidYouMean(std::string_view word,
                             std::span<const std::string_view> candidates) {
-  // One slip in three letters is a typo; more is another word.
-  std::size_t best = std::max<std::size_t>(1, word.size() / 3) + 1;
+  // One slip in three letters is a typo; more is another word. So words of one
+  // or two letters have none.
+  std::size_t best = word.size() / 3 + 1;
   std::string_view nearest;
   for (std::string_view candidate : candidates) {
     const std::size_t distance = EditDistance(word, candidate);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <initializer_list>
 #include <iterator>
 #include <utility>
@@ -15,6 +16,20 @@
 namespace tidegate::internal {
 namespace {
 
+// Two numbers in one register: GCC 12 keeps an array of eight in memory.
+using Pair = double __attribute__((vector_size(16)));
+inline Pair LoadPair(const double* from) {
+  Pair pair;
+  std::memcpy(&pair, from, sizeof(pair));
+  return pair;
+}
+inline void StorePair(Pair pair, double* to) {
+  std::memcpy(to, &pair, sizeof(pair));
+}
+
+// Bytes per unit of each basis, all buffers of a moment together.
+using Sums = std::array<std::int64_t, kBasisCount>;
+
 // Bytes of a mixer's recurrent and convolution state.
 Bytes StateBytes(const Mixer& m, std::int64_t width) {
   const std::int64_t heads = std::max<std::int64_t>(1, m.linear_value_heads);
@@ -22,6 +37,13 @@ Bytes StateBytes(const Mixer& m, std::int64_t width) {
       m.linear_value_dim > 0 ? heads * m.linear_value_dim : m.linear_inner;
   return SatAdd(SatMul(m.state_element_bytes, dim, m.linear_key_dim),
                 SatMul(width, m.conv_dim, m.conv_kernel));
+}
+
+bool IsCells(Basis basis) {
+  using B = Basis;
+  return basis == B::kCells || basis == B::kMaskCells ||
+         basis == B::kPadCells || basis == B::kWindowCells ||
+         basis == B::kWindowMaskCells || basis == B::kWindowPadCells;
 }
 
 // Whether one basis is at least another whatever the step: n <= kv_len, a
@@ -64,12 +86,7 @@ bool Covers(Basis large, Basis small) {
 
 // Whether `a` is at most `b` whatever the step: equal bases first, then what is
 // left of a against what is left of b. May miss some pairs.
-bool NeverAbove(const std::vector<std::pair<Basis, std::int64_t>>& a,
-                const std::vector<std::pair<Basis, std::int64_t>>& b) {
-  std::array<std::int64_t, kBasisCount> need{};
-  std::array<std::int64_t, kBasisCount> have{};
-  for (const auto& [basis, bytes] : a) need[static_cast<int>(basis)] = bytes;
-  for (const auto& [basis, bytes] : b) have[static_cast<int>(basis)] = bytes;
+bool NeverAbove(Sums need, Sums have) {
   const auto take = [&](int small, int large) {
     const std::int64_t bytes = std::min(need[small], have[large]);
     need[small] -= bytes;
@@ -92,14 +109,33 @@ bool NeverAbove(const std::vector<std::pair<Basis, std::int64_t>>& a,
 // all its widths, so blocks below 10 MiB, which are cut from shared segments,
 // are taken to the next 2 MiB; larger ones to the next MiB, or to the end of
 // their 2 MiB where at most 1 MiB is left. Never falls as `bytes` grows.
-Bytes BlockRounding(Bytes bytes) {
+inline Bytes BlockRounding(Bytes bytes) {
   constexpr Bytes kMiB = Bytes{1} << 20;
-  if (bytes > kBytesMax - 2 * kMiB) return 0;  // saturated already
-  const auto up = [&](Bytes unit) { return (bytes + unit - 1) & ~(unit - 1); };
-  if (bytes < 2 * kMiB) return up(512) - bytes;
-  const Bytes segment = up(2 * kMiB);
-  if (bytes < 10 * kMiB || segment - bytes <= kMiB) return segment - bytes;
-  return up(kMiB) - bytes;
+  // What is missing to a multiple of a power of two.
+  const auto missing = [bytes](Bytes unit) { return -bytes & (unit - 1); };
+  if (bytes < 2 * kMiB) return missing(512);
+  const Bytes segment = missing(2 * kMiB);
+  // Of what is missing to 2 MiB, the rest above a MiB is split off.
+  return bytes < 10 * kMiB ? segment
+                           : segment - (segment > kMiB ? kMiB : Bytes{0});
+}
+
+template <typename Buffers>
+Sums SumsOf(const Buffers& buffers, bool fixed_only) {
+  Sums sums{};
+  for (const auto& buffer : buffers) {
+    // Several of a size count as depending on n (Emit).
+    if (fixed_only && !(IsFixed(buffer.basis) && buffer.count == 1)) continue;
+    sums[static_cast<int>(buffer.basis)] += buffer.bytes * buffer.count;
+  }
+  return sums;
+}
+
+// sdpa passes is_causal instead of a mask for a chunk that is the whole
+// sequence, and nothing for a single token (_ignore_causal_mask_sdpa). Full
+// layers then pass grouped heads as they are.
+inline bool NeedsNoMask(Tokens n, Tokens kv_len) {
+  return n == kv_len || n == 1;
 }
 
 }  // namespace
@@ -154,54 +190,230 @@ TransformersLaw::TransformersLaw(const ModelShape& shape,
   Finish();
 }
 
-void TransformersLaw::Finish() {
-  const auto add = [](Sums& sums, Basis basis, std::int64_t bytes) {
-    for (auto& [seen, sum] : sums) {
-      if (seen == basis) {
-        sum += bytes;
-        return;
-      }
+void TransformersLaw::Keep(const Moment& moment) {
+  Kept kept{.first = static_cast<int>(weights_.size())};
+  for (const Buffer& buffer : moment.buffers) {
+    const int basis = static_cast<int>(buffer.basis);
+    const int count = static_cast<int>(buffer.count);
+    if (buffer.basis == Basis::kOne) {
+      kept.rounding += count * BlockRounding(buffer.bytes);
+      continue;
     }
-    sums.emplace_back(basis, bytes);
-  };
-  for (Moment& moment : moments_) {
-    for (const Buffer& buffer : moment.buffers) {
-      const std::int64_t bytes = buffer.bytes * buffer.count;
-      add(moment.sums, buffer.basis, bytes);
-      // An AddMany counts as depending on n (Emit).
-      if (IsFixed(buffer.basis) && buffer.count == 1) {
-        add(moment.fixed_sums, buffer.basis, bytes);
-      }
-      moment.most_rounding += buffer.count * (Bytes{2} << 20);
-      if (std::none_of(largest_.begin(), largest_.end(),
-                       [&](const Buffer& other) {
-                         return other.basis == buffer.basis &&
-                                other.bytes >= buffer.bytes;
-                       })) {
-        std::erase_if(largest_, [&](const Buffer& other) {
-          return other.basis == buffer.basis;
+    kept.most_rounding += count * (Bytes{2} << 20);
+    const auto same = std::find_if(
+        weights_.begin() + kept.first, weights_.end(), [&](const Weight& w) {
+          return w.basis == basis && w.bytes == buffer.bytes;
         });
-        largest_.push_back(buffer);
+    if (same == weights_.end()) {
+      weights_.push_back(
+          {.bytes = buffer.bytes, .basis = basis, .count = count});
+    } else {
+      same->count += count;
+    }
+  }
+  kept.most_rounding += kept.rounding;
+  kept.last = static_cast<int>(weights_.size());
+  kept_.push_back(kept);
+}
+
+void TransformersLaw::FillMatrix(const std::vector<Sums>& columns) {
+  column_count_ = static_cast<int>(columns.size());
+  TG_CHECK(column_count_ <= kMostColumns);
+  constexpr int kOne = static_cast<int>(Basis::kOne);
+  for (int basis = 0; basis < kBasisCount; ++basis) {
+    if (basis == kOne) continue;
+    for (const Sums& column : columns) {
+      if (column[basis] == 0) continue;
+      used_.push_back(basis);
+      break;
+    }
+  }
+  for (int first = 0; first < column_count_; first += kColumns) {
+    const auto add_row = [&](int basis) {
+      for (int i = first; i < first + kColumns; ++i) {
+        matrix_.push_back(
+            i < column_count_ ? static_cast<double>(columns[i][basis]) : 0);
+      }
+    };
+    add_row(kOne);
+    for (const int basis : used_) add_row(basis);
+  }
+}
+
+void TransformersLaw::Finish() {
+  // Of equal moments the first stays.
+  const auto dominated = [&](std::size_t i, bool fixed_only) {
+    const Sums mine = SumsOf(moments_[i].buffers, fixed_only);
+    for (std::size_t j = 0; j < moments_.size(); ++j) {
+      const Sums other = SumsOf(moments_[j].buffers, fixed_only);
+      if (i == j || !NeverAbove(mine, other)) continue;
+      if (j < i || !NeverAbove(other, mine)) return true;
+    }
+    return false;
+  };
+  std::vector<Sums> columns;
+  std::vector<Weight> widest;
+  // Of all moments together, more than any has.
+  Bytes cells = 1;
+  Bytes others = 1;
+  for (std::size_t i = 0; i < moments_.size(); ++i) {
+    Moment& moment = moments_[i];
+    for (const Buffer& buffer : moment.buffers) {
+      const int basis = static_cast<int>(buffer.basis);
+      Bytes& most = IsCells(buffer.basis) ? cells : others;
+      most = SatAdd(most, SatMul(buffer.bytes, buffer.count));
+      auto same =
+          std::find_if(widest.begin(), widest.end(),
+                       [&](const Weight& w) { return w.basis == basis; });
+      if (same == widest.end()) {
+        widest.push_back({.bytes = buffer.bytes, .basis = basis});
+      } else {
+        same->bytes = std::max(same->bytes, buffer.bytes);
       }
     }
+    moment.dominated = dominated(i, false);
+    if (moment.dominated) continue;
+    Keep(moment);
+    columns.push_back(SumsOf(moment.buffers, false));
   }
-  // Of equal moments the first stays.
-  const auto kept = [&](std::size_t i, Sums Moment::*sums) {
-    for (std::size_t j = 0; j < moments_.size(); ++j) {
-      if (i == j || !NeverAbove(moments_[i].*sums, moments_[j].*sums)) continue;
-      if (j < i || !NeverAbove(moments_[j].*sums, moments_[i].*sums))
-        return false;
-    }
-    return true;
-  };
   for (std::size_t i = 0; i < moments_.size(); ++i) {
-    if (kept(i, &Moment::fixed_sums))
-      kept_fixed_.push_back(static_cast<int>(i));
-    moments_[i].dominated = !kept(i, &Moment::sums);
-    if (moments_[i].dominated) continue;
-    TG_CHECK(kept_count_ < kMostKept);
-    kept_[kept_count_++] = static_cast<std::int16_t>(i);
+    if (dominated(i, true)) continue;
+    columns.push_back(SumsOf(moments_[i].buffers, true));
   }
+  FillMatrix(columns);
+  // Where a basis is never below another, its buffer may rule the other's out.
+  for (const Weight& small : widest) {
+    const auto rules_out = [&](const Weight& w) {
+      return w.bytes >= small.bytes && Covers(static_cast<Basis>(w.basis),
+                                              static_cast<Basis>(small.basis));
+    };
+    if (std::none_of(widest.begin(), widest.end(), rules_out)) {
+      largest_.push_back(small);
+    }
+  }
+  constexpr Bytes kHalfOfExact = Bytes{1} << 52;
+  plain_cells_ = kHalfOfExact / cells;
+  plain_others_ = kHalfOfExact / others;
+}
+
+__attribute__((always_inline)) inline void TransformersLaw::SetChunk(
+    Tokens n, Tokens kv_len, Values& values) const {
+  const auto set = [&](Basis basis, Bytes bytes) {
+    values[static_cast<int>(basis)] = bytes;
+  };
+  set(Basis::kTokens, n);
+  // A power of two: no division on the hot path.
+  set(Basis::kScanTokens, SatAdd(n, scan_chunk_ - 1) & ~(scan_chunk_ - 1));
+  const bool first = NeedsNoMask(n, kv_len);
+  const bool mask = masks_ && !(skips_mask_ && first);
+  const Bytes cells = SatMul(n, kv_len);
+  set(Basis::kCells, cells);
+  set(Basis::kKeys, kv_len);
+  if (mask) {
+    set(Basis::kMaskCells, cells);
+    set(Basis::kPadCells, SatMul(n, RoundUp(kv_len, 8)));
+  }
+  if (mask || !skips_mask_) set(Basis::kRepeatKeys, kv_len);
+  if (flash_) {
+    const std::int64_t splits = splits_.Count(n, kv_len);
+    if (splits > 1) set(Basis::kSplits, SatMul(n, splits));
+  }
+  if (window_ == 0) return;
+  const Tokens keys = std::min(kv_len, SatAdd(window_ - 1, n));
+  const bool window_mask = masks_ && !(skips_mask_ && first && keys < window_);
+  const Bytes window_cells = SatMul(n, keys);
+  set(Basis::kWindowCells, window_cells);
+  set(Basis::kWindowKeys, keys);
+  if (window_mask) {
+    set(Basis::kWindowMaskCells, window_cells);
+    set(Basis::kWindowPadCells, SatMul(n, RoundUp(keys, 8)));
+  }
+  if (window_mask || !skips_mask_) set(Basis::kWindowRepeatKeys, keys);
+}
+
+TransformersLaw::Values TransformersLaw::ValuesOf(const StepQuery& step) const {
+  Values values{};
+  const auto add = [&](Tokens n, Tokens kv_len, Tokens times) {
+    Values one{};
+    SetChunk(n, kv_len, one);
+    for (int i = 0; i < kBasisCount; ++i) {
+      values[i] = SatAdd(values[i], SatMul(one[i], times));
+    }
+  };
+  if (step.chunks.size() == 1) {
+    SetChunk(step.chunks[0].n, step.chunks[0].kv_len, values);
+  } else {
+    for (const Chunk& chunk : step.chunks) add(chunk.n, chunk.kv_len, 1);
+  }
+  if (step.decode_tokens > 0) {
+    add(1, std::max<Tokens>(1, step.decode_kv_len), step.decode_tokens);
+  }
+  values[static_cast<int>(Basis::kOne)] = 1;
+  values[static_cast<int>(Basis::kRows)] = StepLogitsRows(step);
+  return values;
+}
+
+inline Bytes TransformersLaw::PlainRounding(const Kept& kept,
+                                            const Values& values) const {
+  Bytes rounding = kept.rounding;
+  for (int i = kept.first; i < kept.last; ++i) {
+    const Weight& buffer = weights_[i];
+    rounding +=
+        buffer.count * BlockRounding(buffer.bytes * values[buffer.basis]);
+  }
+  return rounding;
+}
+
+TransformersLaw::Totals TransformersLaw::PlainTotals(
+    const Values& values) const {
+  // Sums first: rounding is needed only where it may decide.
+  std::array<double, kMostColumns> sums;
+  const double* row = matrix_.data();
+  for (int first = 0; first < column_count_; first += kColumns) {
+    // The first row is kOne's.
+    Pair a = LoadPair(row);
+    Pair b = LoadPair(row + 2);
+    Pair c = LoadPair(row + 4);
+    Pair d = LoadPair(row + 6);
+    row += kColumns;
+    for (const int basis : used_) {
+      const auto value = static_cast<double>(values[basis]);
+      a += value * LoadPair(row);
+      b += value * LoadPair(row + 2);
+      c += value * LoadPair(row + 4);
+      d += value * LoadPair(row + 6);
+      row += kColumns;
+    }
+    StorePair(a, &sums[first]);
+    StorePair(b, &sums[first + 2]);
+    StorePair(c, &sums[first + 4]);
+    StorePair(d, &sums[first + 6]);
+  }
+  const int count = static_cast<int>(kept_.size());
+  int binding = -1;
+  double most = -1;
+  for (int i = 0; i < count; ++i) {
+    if (sums[i] <= most) continue;
+    most = sums[i];
+    binding = i;
+  }
+  Bytes transient = 0;
+  if (count > 0) {
+    transient =
+        static_cast<Bytes>(most) + PlainRounding(kept_[binding], values);
+  }
+  for (int i = 0; i < count; ++i) {
+    const auto sum = static_cast<Bytes>(sums[i]);
+    if (sum + kept_[i].most_rounding <= transient || i == binding) continue;
+    transient = std::max(transient, sum + PlainRounding(kept_[i], values));
+  }
+  double fixed = 0;
+  for (int i = count; i < column_count_; ++i) fixed = std::max(fixed, sums[i]);
+  Bytes largest = 0;
+  for (const Weight& buffer : largest_) {
+    largest = std::max(largest, buffer.bytes * values[buffer.basis]);
+  }
+  return {transient, largest, static_cast<Bytes>(fixed)};
 }
 
 Bytes TransformersLaw::Rounding(const Moment& moment, const Values& values) {
@@ -209,67 +421,14 @@ Bytes TransformersLaw::Rounding(const Moment& moment, const Values& values) {
   for (const Buffer& buffer : moment.buffers) {
     const Bytes one =
         SatMul(buffer.bytes, values[static_cast<int>(buffer.basis)]);
+    // Nothing to round where it is saturated.
+    if (one > kBytesMax - (Bytes{2} << 20)) continue;
     rounding += buffer.count * BlockRounding(one);
   }
   return rounding;
 }
 
-void TransformersLaw::AddChunk(Tokens n, Tokens kv_len, Values& values) const {
-  const auto add = [&](Basis basis, Bytes bytes) {
-    Bytes& value = values[static_cast<int>(basis)];
-    value = SatAdd(value, bytes);
-  };
-  add(Basis::kTokens, n);
-  // A power of two: no division on the hot path.
-  add(Basis::kScanTokens, SatAdd(n, scan_chunk_ - 1) & ~(scan_chunk_ - 1));
-  // sdpa passes is_causal instead of a mask for a chunk that is the whole
-  // sequence, and nothing for a single token (_ignore_causal_mask_sdpa).
-  const bool first = n == kv_len || n == 1;
-  const bool mask = masks_ && !(skips_mask_ && first);
-  const Bytes cells = SatMul(n, kv_len);
-  add(Basis::kCells, cells);
-  add(Basis::kKeys, kv_len);
-  if (mask) {
-    add(Basis::kMaskCells, cells);
-    add(Basis::kPadCells, SatMul(n, RoundUp(kv_len, 8)));
-  }
-  if (mask || !skips_mask_) add(Basis::kRepeatKeys, kv_len);
-  if (flash_) {
-    const std::int64_t splits = splits_.Count(n, kv_len);
-    if (splits > 1) add(Basis::kSplits, SatMul(n, splits));
-  }
-  if (window_ == 0) return;
-  const Tokens keys = std::min(kv_len, SatAdd(window_ - 1, n));
-  const bool window_mask = masks_ && !(skips_mask_ && first && keys < window_);
-  const Bytes window_cells = SatMul(n, keys);
-  add(Basis::kWindowCells, window_cells);
-  add(Basis::kWindowKeys, keys);
-  if (window_mask) {
-    add(Basis::kWindowMaskCells, window_cells);
-    add(Basis::kWindowPadCells, SatMul(n, RoundUp(keys, 8)));
-  }
-  if (window_mask || !skips_mask_) add(Basis::kWindowRepeatKeys, keys);
-}
-
-TransformersLaw::Values TransformersLaw::ValuesOf(const StepQuery& step) const {
-  Values values{};
-  values[static_cast<int>(Basis::kOne)] = 1;
-  values[static_cast<int>(Basis::kRows)] = StepLogitsRows(step);
-  for (const Chunk& chunk : step.chunks) {
-    AddChunk(chunk.n, chunk.kv_len, values);
-  }
-  if (step.decode_tokens > 0) {
-    Values decode{};
-    AddChunk(1, std::max<Tokens>(1, step.decode_kv_len), decode);
-    for (int i = 0; i < kBasisCount; ++i) {
-      values[i] = SatAdd(values[i], SatMul(decode[i], step.decode_tokens));
-    }
-  }
-  return values;
-}
-
-Bytes TransformersLaw::Resident(const StepQuery& step) const {
-  if (options_.preallocated_cache) return 0;
+Bytes TransformersLaw::ResidentOf(const StepQuery& step) const {
   Bytes bytes = 0;
   for (const Chunk& chunk : step.chunks) {
     bytes = SatAdd(bytes, SatMul(chunk.n, growth_));

@@ -24,7 +24,6 @@
 #ifndef TIDEGATE_ESTIMATORS_TRANSFORMERS_LAW_H_
 #define TIDEGATE_ESTIMATORS_TRANSFORMERS_LAW_H_
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -75,6 +74,13 @@ enum class Basis : std::uint8_t {
 };
 inline constexpr int kBasisCount = 15;
 
+// Whether it is the same for every chunk at a kv length that takes the same
+// route.
+constexpr bool IsFixed(Basis basis) {
+  return basis == Basis::kOne || basis == Basis::kKeys ||
+         basis == Basis::kRepeatKeys;
+}
+
 class TransformersLaw {
  public:
   // `shape` must be valid.
@@ -89,7 +95,9 @@ class TransformersLaw {
   // Growth of the cache. A sliding layer keeps window - 1 tokens between
   // steps and window - 1 + n behind one, since what it keeps is a view of the
   // concatenation.
-  Bytes Resident(const StepQuery& step) const;
+  Bytes Resident(const StepQuery& step) const {
+    return options_.preallocated_cache ? 0 : ResidentOf(step);
+  }
 
   std::string RouteName(const StepQuery& step) const;
 
@@ -104,29 +112,57 @@ class TransformersLaw {
     std::int64_t bytes;  // per unit of the basis, one buffer
     std::int64_t count;
   };
-  // Bytes per unit of each basis, zeros left out.
-  using Sums = std::vector<std::pair<Basis, std::int64_t>>;
   struct Moment {
     const char* part;
     std::vector<Buffer> buffers;
-    Sums sums;
-    Sums fixed_sums;          // of the buffers without n
-    Bytes most_rounding = 0;  // bound of Rounding()
-    bool dominated = false;   // another moment is never smaller
-    bool fixed_dominated = false;
+    bool dominated = false;  // another moment is never smaller
+  };
+  // Buffers of one size.
+  struct Weight {
+    Bytes bytes = 0;  // per unit of the basis, one buffer
+    int basis = 0;
+    int count = 1;
+  };
+  // A moment that no other one dominates.
+  struct Kept {
+    int first = 0;  // of weights_, equal buffers together
+    int last = 0;
+    Bytes rounding = 0;       // of buffers of one size whatever the step
+    Bytes most_rounding = 0;  // bound of all of them
   };
   using Values = std::array<Bytes, kBasisCount>;
   friend class MomentBuilder;
 
-  static bool IsFixed(Basis basis) {
-    return basis == Basis::kOne || basis == Basis::kKeys ||
-           basis == Basis::kRepeatKeys;
-  }
+  Bytes ResidentOf(const StepQuery& step) const;
   Values ValuesOf(const StepQuery& step) const;
-  void AddChunk(Tokens n, Tokens kv_len, Values& values) const;
-  static Bytes Sum(const Sums& sums, const Values& values);
+  // All but kOne and kRows, which belong to the step.
+  void SetChunk(Tokens n, Tokens kv_len, Values& values) const;
   static Bytes Rounding(const Moment& moment, const Values& values);
   void Finish();
+  void Keep(const Moment& moment);
+  void FillMatrix(const std::vector<std::array<Bytes, kBasisCount>>& columns);
+
+  // Whether no sum can leave the integers that a double holds.
+  bool IsPlain(const Values& values) const {
+    const auto value = [&](Basis basis) {
+      return values[static_cast<int>(basis)];
+    };
+    // Padding adds less than 8 keys a token; a window sees no more.
+    const Bytes cells =
+        SatAdd(value(Basis::kCells), SatMul(8, value(Basis::kTokens)));
+    const Bytes others = SatAdd(value(Basis::kKeys), value(Basis::kScanTokens),
+                                value(Basis::kSplits), value(Basis::kRows));
+    return cells <= plain_cells_ && others <= plain_others_;
+  }
+  // The numbers that Emit finds by walking every buffer of every moment, for a
+  // plain step.
+  struct Totals {
+    Bytes transient = 0;
+    Bytes largest = 0;
+    Bytes fixed = 0;
+  };
+  Totals PlainTotals(const Values& values) const;
+  Bytes PlainRounding(const Kept& kept, const Values& values) const;
 
   TransformersOptions options_;
   bool assumed_ = false;
@@ -141,32 +177,36 @@ class TransformersLaw {
   bool flash_ = false;
   FlashSplits splits_;
   std::vector<Moment> moments_;
-  // Moments that no other one dominates, and the same of the fixed parts.
-  static constexpr int kMostKept = 32;
-  std::array<std::int16_t, kMostKept> kept_{};
-  int kept_count_ = 0;
-  std::vector<int> kept_fixed_;
-  std::vector<Buffer> largest_;  // those that may be the largest
+  // The hot path. A column holds the bytes of one kept moment, or of its fixed
+  // part, per unit of each basis in use: first the kept moments, then the fixed
+  // parts that none dominates. Eight columns lie together, one basis behind
+  // the other, kOne first. In doubles, which are exact here and multiplied in
+  // pairs.
+  static constexpr int kColumns = 8;
+  static constexpr int kMostColumns = 64;
+  std::vector<double> matrix_;
+  int column_count_ = 0;
+  std::vector<int> used_;  // the other bases
+  std::vector<Kept> kept_;
+  std::vector<Weight> weights_;
+  std::vector<Weight> largest_;  // buffers that may be the largest
+  Bytes plain_cells_ = 0;        // bounds of IsPlain
+  Bytes plain_others_ = 0;
 };
-
-inline Bytes TransformersLaw::Sum(const Sums& sums, const Values& values) {
-  unsigned __int128 sum = 0;
-  for (const auto& [basis, bytes] : sums) {
-    sum += static_cast<unsigned __int128>(bytes) *
-           static_cast<std::uint64_t>(values[static_cast<int>(basis)]);
-  }
-  return sum > static_cast<std::uint64_t>(kBytesMax) ? kBytesMax
-                                                     : static_cast<Bytes>(sum);
-}
 
 template <typename Sink>
 void TransformersLaw::Emit(const StepQuery& step, Sink& sink) const {
   const Values values = ValuesOf(step);
-  const auto size = [&](const Buffer& buffer) {
-    return SatMul(buffer.bytes, values[static_cast<int>(buffer.basis)]);
-  };
+  if constexpr (std::is_same_v<Sink, TotalsSink>) {
+    if (IsPlain(values)) {
+      const Totals totals = PlainTotals(values);
+      sink.AddStep(totals.transient, totals.largest, totals.fixed);
+      return;
+    }
+  }
   const auto add = [&](const Buffer& buffer) {
-    const Bytes one = size(buffer);
+    const Bytes one =
+        SatMul(buffer.bytes, values[static_cast<int>(buffer.basis)]);
     if (one == 0) return;
     const Bytes all = SatMul(one, buffer.count);
     if (buffer.count > 1) {
@@ -177,48 +217,6 @@ void TransformersLaw::Emit(const StepQuery& step, Sink& sink) const {
       sink.Add(buffer.name, all);
     }
   };
-  if constexpr (std::is_same_v<Sink, TotalsSink>) {
-    // The same four numbers without walking every buffer of every moment.
-    // Sums first: rounding is needed only where it may decide.
-    std::array<Bytes, kMostKept> sums;
-    int first = 0;
-    for (int i = 0; i < kept_count_; ++i) {
-      sums[i] = Sum(moments_[kept_[i]].sums, values);
-      if (sums[i] > sums[first]) first = i;
-    }
-    Bytes best = 0;
-    if (kept_count_ > 0) {
-      best = SatAdd(sums[first], Rounding(moments_[kept_[first]], values));
-    }
-    for (int i = 0; i < kept_count_; ++i) {
-      const Moment& moment = moments_[kept_[i]];
-      if (i == first || SatAdd(sums[i], moment.most_rounding) <= best) continue;
-      best = std::max(best, SatAdd(sums[i], Rounding(moment, values)));
-    }
-    Bytes fixed = -1;
-    const Moment* most_fixed = nullptr;
-    for (const int i : kept_fixed_) {
-      const Bytes sum = Sum(moments_[i].fixed_sums, values);
-      if (sum > fixed) {
-        fixed = sum;
-        most_fixed = &moments_[i];
-      }
-    }
-    Bytes largest = 0;
-    for (const Buffer& buffer : largest_) {
-      largest = std::max(largest, size(buffer));
-    }
-    sink.BeginPart("step");
-    sink.AddMany("step", best, largest);
-    sink.EndPart();
-    if (most_fixed == nullptr) return;
-    sink.BeginPart("fixed");
-    for (const Buffer& buffer : most_fixed->buffers) {
-      if (IsFixed(buffer.basis)) add(buffer);
-    }
-    sink.EndPart();
-    return;
-  }
   for (const Moment& moment : moments_) {
     sink.BeginPart(moment.part);
     for (const Buffer& buffer : moment.buffers) add(buffer);

@@ -45,6 +45,9 @@ std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space,
 std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space,
                                             bool shortest);
 
+// Whether FindEnds finds any: cheaper, since none has to be the shortest.
+bool HasEnds(const ChunkSpace& space);
+
 // The farthest boundary before the prompt's end that chunks can reach.
 Tokens FurthestStart(const ChunkSpace& space);
 

@@ -175,10 +175,13 @@ Refusal ExplainRefusal(const ChunkSpace& space, const ChunkNeed* decode) {
   }
   refusal.reason = Describe(refusal.arithmetic);
   const Bytes room = space.line() - space.memory().base;
-  if (candidate.need.price.fixed_in_n_bytes > room &&
-      candidate.need.peak > space.line()) {
+  const Bytes fixed = candidate.need.price.fixed_in_n_bytes;
+  if (room < 0) {
+    refusal.reason += Concat("; what is live already lies ", FormatBytes(-room),
+                             " above the line");
+  } else if (fixed > room && candidate.need.peak > space.line()) {
     refusal.reason += Concat(
-        "; ", FormatBytes(candidate.need.price.fixed_in_n_bytes),
+        "; ", FormatBytes(fixed),
         " of the transient do not shrink with the chunk and alone exceed the "
         "room of ",
         FormatBytes(room));

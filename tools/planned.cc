@@ -78,12 +78,7 @@ std::string VerdictSentence(const Planned& planned) {
       return Concat("Waits: ", plan.reason);
     case Verdict::kReject: {
       const std::string code(RefusalCodeName(plan.code));
-      // A reason may begin with the code itself.
-      const std::string prefix = code + ": ";
-      return Concat("Refused (", code, "): ",
-                    plan.reason.starts_with(prefix)
-                        ? plan.reason.substr(prefix.size())
-                        : plan.reason);
+      return Concat("Refused (", code, "): ", plan.reason);
     }
   }
   return "";

@@ -78,8 +78,8 @@ struct PriceTotals {
   Bytes resident_bytes = 0;
   // The largest single buffer the step asks for.
   Bytes largest_allocation_bytes = 0;
-  // The part of transient_bytes that is the same for a chunk of one token at
-  // this kv_len: throttling cannot go below it.
+  // The part of transient_bytes that no narrower chunk of two or more tokens
+  // avoids at this kv_len while every layer keeps its route (docs/prices.md).
   Bytes fixed_in_n_bytes = 0;
   friend bool operator==(const PriceTotals&, const PriceTotals&) = default;
 };

@@ -225,13 +225,13 @@ TEST(LlamaCppLawTest, SaturatesAtTheLongestSequence) {
 
 TEST(LlamaCppLawTest, GridHoldsPowersOfTwoAndPaddedLengthsUpTo8192) {
   for (Tokens length = 256; length <= 8192; length += 256) {
-    EXPECT_EQ(LlamaCppLaw::GridUp(length), length);
-    EXPECT_EQ(LlamaCppLaw::GridUp(length - 255), length);
+    EXPECT_EQ(LlamaGrid::Up(length), length);
+    EXPECT_EQ(LlamaGrid::Up(length - 255), length);
   }
   for (Tokens length = 8192; length < kTokensMax; length *= 2) {
-    EXPECT_EQ(LlamaCppLaw::GridUp(length), length);
-    EXPECT_EQ(LlamaCppLaw::GridUp(length + 1), length + length / 16);
-    EXPECT_EQ(LlamaCppLaw::GridDown(length + 1), length);
+    EXPECT_EQ(LlamaGrid::Up(length), length);
+    EXPECT_EQ(LlamaGrid::Up(length + 1), length + length / 16);
+    EXPECT_EQ(LlamaGrid::Down(length + 1), length);
   }
 }
 

@@ -313,6 +313,48 @@ TEST_P(PricePropertiesTest, NeverFallsBetweenItsBreakpoints) {
   }
 }
 
+// What a price says cannot be throttled away is there at every narrower width.
+// A single token takes a route of its own. RouteName names one kind of layer,
+// so models of several are left out, and windows, whose keys grow with the
+// chunk. llama.cpp pays at load, where no width avoids anything.
+TEST_P(PricePropertiesTest, NoNarrowerChunkOfTheSameRouteAvoidsTheFixedPart) {
+  struct Narrower {
+    Bytes transient = kBytesMax;
+    Tokens n = 0;
+  };
+  int compared = 0;
+  for (int round = 0; round < GetParam().rounds; ++round) {
+    const Estimator& estimator = NextEstimator();
+    const MaskKind mask = NextMask();
+    const Tokens kv_len = random_.Magnitude(200'000);
+    if (estimator.Timing() == TransientTiming::kAtLoad) return;
+    if (shape_.mixers.size() > 1) continue;
+    if (shape_.mixers[0].kind == MixerKind::kSliding) continue;
+    std::vector<Tokens> widths = {2, 3, kv_len - 1, kv_len};
+    for (int i = 0; i < 20; ++i) widths.push_back(random_.Magnitude(kv_len));
+    std::sort(widths.begin(), widths.end());
+    std::map<std::string, Narrower> routes;
+    for (const Tokens n : widths) {
+      if (n < 2 || n > kv_len) continue;
+      const Chunk chunk{.n = n, .kv_len = kv_len, .mask = mask};
+      const StepQuery step{.chunks = {&chunk, 1}};
+      const PriceTotals total = estimator.Total(step);
+      if (total.transient_bytes == kBytesMax) continue;
+      const std::string route = estimator.RouteName(step);
+      Narrower& seen = routes[route];
+      ++compared;
+      EXPECT_LE(total.fixed_in_n_bytes, seen.transient)
+          << "seed " << seed_ << " round " << round << " " << route
+          << " kv_len " << kv_len << " mask " << MaskName(mask) << " n " << n
+          << " against n " << seen.n;
+      if (total.transient_bytes < seen.transient) {
+        seen = {.transient = total.transient_bytes, .n = n};
+      }
+    }
+  }
+  EXPECT_GT(compared, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, PricePropertiesTest,
                          ::testing::ValuesIn(Cases()), LabelOf);
 

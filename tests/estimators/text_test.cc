@@ -20,6 +20,22 @@ TEST(TextTest, ATypoFindsTheNearestKey) {
   EXPECT_EQ(DidYouMean("haed_dim", kKeys), "head_dim");
 }
 
+TEST(TextTest, SwappedNeighboursAreOneSlip) {
+  constexpr std::string_view kVerbs[] = {"plan", "price", "torch", "policy"};
+  EXPECT_EQ(DidYouMean("pirce", kVerbs), "price");
+  EXPECT_EQ(DidYouMean("torhc", kVerbs), "torch");
+  EXPECT_EQ(DidYouMean("lpan", kVerbs), "plan");
+}
+
+TEST(TextTest, OneSlipInAWordOfTwoLettersIsAnotherWord) {
+  constexpr std::string_view kShort[] = {"of", "max"};
+  EXPECT_EQ(DidYouMean("fo", kShort), "");
+  EXPECT_EQ(DidYouMean("on", kShort), "");
+  EXPECT_EQ(DidYouMean("OF", kShort), "of");
+  EXPECT_EQ(DidYouMean("mx", kShort), "");
+  EXPECT_EQ(DidYouMean("mex", kShort), "max");
+}
+
 TEST(TextTest, CaseAndHyphensAreNotAnotherWord) {
   EXPECT_EQ(DidYouMean("Head-Dim", kKeys), "head_dim");
 }
