@@ -36,7 +36,7 @@ Request& RequestTable::Add(const Arrive& arrive, Instant now,
   Request& added = *request;
   const bool inserted = by_id_.emplace(arrive.id, std::move(request)).second;
   TG_CHECK(inserted);
-  queue_.insert(PlaceOf(added), added.View(0));
+  Insert(added);
   ++waiting_;
   return added;
 }
@@ -47,7 +47,7 @@ void RequestTable::Move(Request& request, RequestState state) {
       TG_CHECK(request.state != RequestState::kWaiting);
       if (request.state == RequestState::kDecoding) {
         --decoding_;
-        queue_.insert(PlaceOf(request), request.View(0));
+        Insert(request);
       }
       ++waiting_;
       break;
@@ -88,6 +88,15 @@ std::vector<const Request*> RequestTable::Admitted() const {
   std::sort(admitted.begin(), admitted.end(),
             [](const Request* a, const Request* b) { return a->id < b->id; });
   return admitted;
+}
+
+// At the end and then into its place, which is the end for all but few: Boost
+// 1.74 stops on an assertion when it inserts before the only element of a
+// devector that has no room in front.
+void RequestTable::Insert(const Request& request) {
+  const auto place = PlaceOf(request) - queue_.begin();
+  queue_.push_back(request.View(0));
+  std::rotate(queue_.begin() + place, queue_.end() - 1, queue_.end());
 }
 
 // The queue is sorted by arrival, then id.

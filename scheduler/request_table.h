@@ -110,6 +110,7 @@ class RequestTable {
 
  private:
   using Queue = boost::container::devector<RequestView>;
+  void Insert(const Request& request);
   Queue::iterator PlaceOf(const Request& request);
   Queue::iterator FindView(const Request& request);
 
