@@ -94,6 +94,8 @@ class Core final : public Scheduler {
   bool MakeRoom(Request& request, const ChunkPolicy::Choice& choice);
   bool ReclaimFor(const std::function<bool(Bytes freed)>& enough);
   bool PreemptFor(Request& request);
+  // Decoding grows without asking: a pool that lies where it will grow goes.
+  void CoverDecoding();
   // Gives a request up whose remainder no longer fits an idle device.
   bool GiveUpIfDoomed(Request& request);
   Attempt Stuck(Request& request);

@@ -58,10 +58,18 @@ void Core::Decide() {
     if (pick == nullptr) break;
     const RequestView view = *pick;
     Request& request = *table_.Find(view.id);
+    const std::int64_t admitted = table_.prefilling() + table_.decoding();
     const Attempt attempt = request.state == RequestState::kWaiting
                                 ? TryStart(request)
                                 : TryRun(request);
-    if (attempt == Attempt::kDone) continue;
+    if (attempt == Attempt::kDone) {
+      // Who was passed over may have waited for the one that was given up.
+      if (table_.prefilling() + table_.decoding() < admitted) {
+        skipped.clear();
+        admitted_only = false;
+      }
+      continue;
+    }
     skipped.push_back(view.id);
     // Admitting others would take what this one waits for.
     if (!policies_.order->MayPass(view, Context())) admitted_only = true;
@@ -106,9 +114,8 @@ MemoryView Core::ViewFor(const Request& request, Bytes freed) const {
       std::max<Bytes>(0, SatAdd(view.limits.base, prefix) - freed);
   view.claimed = ledger_.claimed() - ledger_.ClaimOf(request.id);
   // Its own bytes stay, everybody else's go.
-  view.idle_base =
-      std::max<Bytes>(0, memory_.line() - memory_.IdleRoom() + prefix +
-                             ledger_.ResidentOf(request.id));
+  view.idle_base = SatAdd(memory_.line() - memory_.IdleRoom(), prefix,
+                          ledger_.ResidentOf(request.id));
   return view;
 }
 
@@ -315,6 +322,19 @@ Core::Attempt Core::Stuck(Request& request) {
   TG_CHECK(plan.ok());
   RejectNow(request, RefusalCode::kOverloaded, plan->reason, &*plan);
   return Attempt::kDone;
+}
+
+void Core::CoverDecoding() {
+  const Bytes pool = memory_.Reclaimable(kPool);
+  if (pool == 0 || memory_.reclaiming()) return;
+  Bytes promised = 0;
+  for (const Request* request : table_.Admitted()) {
+    if (request->state != RequestState::kDecoding) continue;
+    promised = SatAdd(promised, ledger_.ClaimOf(request->id));
+  }
+  if (SatAdd(Live(), promised) <= memory_.line()) return;
+  actions_->push_back(memory_.Ask(kPool, pool, now_));
+  ++stats_.reclaims;
 }
 
 // Whose progress is lost least: by what would have to be computed again.

@@ -231,6 +231,7 @@ class RandomEvents {
     std::vector<Action> actions;
     const std::string line = internal::EventLine(event, now_);
     const Instant when = now_ - (Percent(2) ? Duration(1'000'000'000'000) : Duration{});
+    if (getenv("TRACE")) fprintf(stderr, "? %s", line.c_str()); //TRACE
     const absl::Status status = scheduler_->Handle(event, when, &actions);
     if (!status.ok()) {
       if (!actions.empty()) Wrong("a refused event led to actions: ", line);
@@ -240,6 +241,7 @@ class RandomEvents {
       return;
     }
     last_ = now_;
+    if (getenv("TRACE")) { fprintf(stderr, "%s", line.c_str()); for (const Action& a : actions) fprintf(stderr, "   %s", internal::ActionLine(a, when).c_str()); } //TRACE
     std::vector<Action> same;
     const absl::Status twin = twin_->Handle(event, when, &same);
     if (!twin.ok()) Wrong("the twin refused ", line);
