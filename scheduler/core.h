@@ -93,6 +93,7 @@ class Core final : public Scheduler {
   // Whether a step was chosen or memory is being freed for one.
   bool MakeRoom(Request& request, const ChunkPolicy::Choice& choice);
   bool ReclaimFor(const std::function<bool(Bytes freed)>& enough);
+  bool WideEnough(const std::vector<PlannedChunk>& chunks) const;
   bool PreemptFor(Request& request);
   // Decoding grows without asking: a pool that lies where it will grow goes.
   void CoverDecoding();

@@ -50,7 +50,7 @@ class RandomEvents {
  public:
   explicit RandomEvents(std::uint64_t seed) : random_(seed) {
     estimator_ =
-        std::make_shared<FakeEstimator>(FakeEstimator::Random(random_, 900));
+        std::make_shared<FakeEstimator>(FakeEstimator::Random(random_, 400));
     // Its breakpoints come from scanning: nothing may fit at every length.
     estimator_->kv_per_token = std::max<Bytes>(1, estimator_->kv_per_token);
     options_.estimator = estimator_;
@@ -58,8 +58,8 @@ class RandomEvents {
     options_.memory = {.ceiling = In(50, 20'000), .base = In(0, 4000)};
     if (Percent(20)) options_.memory.headroom = In(0, 500);
     if (Percent(20)) options_.memory.max_allocation = In(1, 8000);
-    options_.chunk = {.max = In(1, 400), .floor = In(1, 200),
-                      .quantum = In(1, 64)};
+    options_.chunk = {
+        .max = In(8, 200), .floor = In(1, 100), .quantum = In(1, 64)};
     options_.order_policy = Of({"fcfs", "priority", "fair"});
     if (Percent(15)) options_.chunk_policy = "fixed";
     if (Percent(20)) options_.queue_max = In(1, 4);
@@ -124,20 +124,21 @@ class RandomEvents {
 
   Arrive AnyArrival() {
     Arrive arrive{.id = AnyId(), .priority = Number(), .tenant = "t"};
-    arrive.request.prompt_tokens = Percent(85) ? In(1, 900) : Number();
+    arrive.request.prompt_tokens = Percent(85) ? In(1, 400) : Number();
     if (Percent(30)) {
       arrive.request.cached_tokens =
-          Percent(80) ? In(0, std::clamp<Tokens>(arrive.request.prompt_tokens,
-                                                 0, 900))
-                      : Number();
+          Percent(80)
+              ? In(0, std::clamp<Tokens>(arrive.request.prompt_tokens, 0, 400))
+              : Number();
     }
     if (Percent(50)) {
       arrive.request.max_output_tokens = Percent(85) ? In(0, 60) : Number();
     }
     arrive.request.mask = AnyMask();
     for (std::int64_t left = Percent(20) ? In(1, 3) : 0; left > 0; --left) {
-      arrive.request.uncuttable.push_back(
-          Percent(80) ? Span{In(0, 900), In(1, 100)} : Span{Number(), Number()});
+      arrive.request.uncuttable.push_back(Percent(80)
+                                              ? Span{In(0, 400), In(1, 100)}
+                                              : Span{Number(), Number()});
     }
     if (Percent(5)) arrive.request.cached_chunk = Number();
     if (Percent(5)) arrive.request.extra_bytes_per_token = Number();
@@ -197,7 +198,7 @@ class RandomEvents {
         return reading;
       }
       case 8:
-        return CeilingChanged{Number()};
+        return CeilingChanged{std::min<Bytes>(Number(), 30'000)};
       case 9:
         return PrefixChanged{AnyId(), Number(), Percent(70) ? 0 : Number()};
       case 10:
@@ -230,8 +231,8 @@ class RandomEvents {
     const std::string before = StatsText(*scheduler_);
     std::vector<Action> actions;
     const std::string line = internal::EventLine(event, now_);
-    const Instant when = now_ - (Percent(2) ? Duration(1'000'000'000'000) : Duration{});
-    if (getenv("TRACE")) fprintf(stderr, "? %s", line.c_str()); //TRACE
+    const Instant when =
+        now_ - (Percent(2) ? Duration(1'000'000'000'000) : Duration{});
     const absl::Status status = scheduler_->Handle(event, when, &actions);
     if (!status.ok()) {
       if (!actions.empty()) Wrong("a refused event led to actions: ", line);
@@ -241,7 +242,6 @@ class RandomEvents {
       return;
     }
     last_ = now_;
-    if (getenv("TRACE")) { fprintf(stderr, "%s", line.c_str()); for (const Action& a : actions) fprintf(stderr, "   %s", internal::ActionLine(a, when).c_str()); } //TRACE
     std::vector<Action> same;
     const absl::Status twin = twin_->Handle(event, when, &same);
     if (!twin.ok()) Wrong("the twin refused ", line);
@@ -316,13 +316,18 @@ class RandomEvents {
       if (open_.empty()) break;
       if (running_.has_value()) {
         Send(StepDone{.step = *running_});
-      } else if (const auto it = std::find_if(
-                     open_.begin(), open_.end(),
-                     [](const auto& o) { return o.second == Stage::kDecoding; });
+      } else if (const auto it = std::find_if(open_.begin(), open_.end(),
+                                              [](const auto& o) {
+                                                return o.second ==
+                                                       Stage::kDecoding;
+                                              });
                  it != open_.end()) {
         Send(Finished{it->first});
       } else if (!reclaims_.empty()) {
-        Send(ReclaimDone{*reclaims_.begin(), 0});
+        // Those that were given up are refused.
+        const ReclaimId reclaim = *reclaims_.begin();
+        reclaims_.erase(reclaims_.begin());
+        Send(ReclaimDone{reclaim, 0});
       } else if (releasing_ > 0) {
         Send(Released{releasing_});
       } else if (wake_.has_value()) {

@@ -3,6 +3,8 @@
 //
 // Scenarios drawn from seeds keep every law, whatever happens in them.
 
+#include "tests/testing/random_scenarios.h"
+
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -11,7 +13,6 @@
 #include "simulator/scenario.h"
 #include "tests/testing/law_checker.h"
 #include "tests/testing/matchers.h"
-#include "tests/testing/random_scenarios.h"
 #include "tests/testing/seeds.h"
 
 namespace tidegate {

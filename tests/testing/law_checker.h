@@ -97,14 +97,16 @@ class LawChecker {
       if (std::holds_alternative<Observe>(input.input)) observed_ = true;
     }
     const WorldOptions& world = setup_.world.options;
-    slope_known_ = world.resident_extra_per_token == 0 &&
-                   *world.kv_bytes_per_token <=
-                       scenario_.shape.KvBytesPerToken();
+    slope_known_ =
+        world.resident_extra_per_token == 0 &&
+        *world.kv_bytes_per_token <= scenario_.shape.KvBytesPerToken();
     // The world of this engine as the catalogue knows it, and nothing else.
     catalogue_world_ =
-        scenario_.engine.name == "mlx" && world.attention == WorldAttention::kCatalog && world.fixed_bytes == 0 &&
+        scenario_.engine.name == "mlx" &&
+        world.attention == WorldAttention::kCatalog && world.fixed_bytes == 0 &&
         world.per_token_bytes == 0 && world.score_millibytes == 0 &&
-        slope_known_ && scenario_.policy.estimator.value_or("catalog") == "catalog";
+        slope_known_ &&
+        scenario_.policy.estimator.value_or("catalog") == "catalog";
     // A world apart, without limits, that is asked what a chunk needs.
     internal::WorldSetup shadow = setup_.world;
     shadow.ceiling = Bytes{1} << 62;
@@ -150,8 +152,9 @@ class LawChecker {
     bool first = true;
     while (at < log.size()) {
       const std::size_t end = log.find('\n', at);
-      const Json line = Json::parse(log.begin() + static_cast<std::ptrdiff_t>(at),
-                                    log.begin() + static_cast<std::ptrdiff_t>(end));
+      const Json line =
+          Json::parse(log.begin() + static_cast<std::ptrdiff_t>(at),
+                      log.begin() + static_cast<std::ptrdiff_t>(end));
       at = end + 1;
       const std::int64_t t = line["t"];
       if (line.contains("event")) {
@@ -237,11 +240,10 @@ class LawChecker {
     const internal::World::Step step = world.Start({&asked, 1});
     const Bytes transient = line["transient_bytes"];
     const Bytes resident = line["resident_bytes"];
-    const bool covered = step.fits && step.transient <= transient &&
-                         step.growth[0] <= resident;
+    const bool covered =
+        step.fits && step.transient <= transient && step.growth[0] <= resident;
     if (!covered) uncovered_ = true;
-    if (!covered && catalogue_world_ &&
-        !setup_.scheduler.calibrate) {
+    if (!covered && catalogue_world_ && !setup_.scheduler.calibrate) {
       Fail("a chunk of ", asked.n, " at ", asked.kv_len, " is priced at ",
            transient, " + ", resident, " and really needs ", step.transient,
            " + ", step.growth[0], step.fits ? "" : ", its buffer is too large");
@@ -278,9 +280,8 @@ class LawChecker {
     for (std::size_t i = 0; i < seen_.size(); ++i) {
       const Seen& other = seen_[i];
       if (i == index || other.stage != Stage::kWaiting) continue;
-      const bool earlier =
-          std::pair(other.arrived_at, i) <
-          std::pair(seen_[index].arrived_at, index);
+      const bool earlier = std::pair(other.arrived_at, i) <
+                           std::pair(seen_[index].arrived_at, index);
       if (order == "fcfs" && earlier) {
         Fail("request ", index + 1, " was admitted before request ", i + 1);
       }
@@ -308,8 +309,7 @@ class LawChecker {
   void EndOfAnswer() {
     const bool admitted = Count(Stage::kPrefill) + Count(Stage::kDecoding) > 0;
     idle_ = Count(Stage::kWaiting) > 0 && !admitted && reclaiming_ == 0;
-    stalled_ =
-        Count(Stage::kPrefill) > 0 && !step_runs_ && reclaiming_ == 0;
+    stalled_ = Count(Stage::kPrefill) > 0 && !step_runs_ && reclaiming_ == 0;
   }
 
   // What was so between the last answer and this event.
@@ -321,8 +321,10 @@ class LawChecker {
     stalled_for_ = stalled_ ? stalled_for_ + (t - now_) : 0;
     const std::int64_t still = memory_moves_ ? t - moved_at_ : kPatience;
     if (!memory_moves_ && !excused && slope_known_) {
-      if (idle_for_ > 0) Fail("idle for ", idle_for_, " ns with requests waiting");
-      if (stalled_for_ > 0) Fail("no step for ", stalled_for_, " ns in prefill");
+      if (idle_for_ > 0)
+        Fail("idle for ", idle_for_, " ns with requests waiting");
+      if (stalled_for_ > 0)
+        Fail("no step for ", stalled_for_, " ns in prefill");
     }
     if (idle_for_ > kPatience && still > kPatience) {
       Fail("idle for ", idle_for_, " ns though memory stood still");
@@ -344,7 +346,7 @@ class LawChecker {
     for (std::size_t i = 0; i < seen_.size(); ++i) {
       const Seen& seen = seen_[i];
       if (seen.stage == Stage::kFuture) continue;
-      any_admitted |= seen.admitted;
+      any_admitted |= seen.admitted || seen.cancelled;
       const PlanRequest& asked = ArriveOf(i).request;
       const Tokens first =
           std::min(asked.cached_tokens, asked.prompt_tokens - 1);

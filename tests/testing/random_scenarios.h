@@ -161,9 +161,9 @@ class RandomScenario {
     if (Percent(10)) headroom_ = In(0, 2) << 28;
     if (headroom_ > 0) policy["memory"]["headroom"] = headroom_;
     if (Percent(10)) {
-      policy["pressure"]["ladder"] =
-          Percent(50) ? Json{"cache", "pool", "preempt"}
-                      : Json{"pool", "cache", "model"};
+      policy["pressure"]["ladder"] = Percent(50)
+                                         ? Json{"cache", "pool", "preempt"}
+                                         : Json{"pool", "cache", "model"};
     }
     scenario_["policy"] = policy;
   }
@@ -207,8 +207,7 @@ class RandomScenario {
   void DrawRequests() {
     // Bounded by chunks and by places where one may end: time to run.
     longest_ = std::min<Tokens>(
-        {max_ * In(2, 120), quantum_ * 20'000,
-         Tokens{1} << In(6, 18)});
+        {max_ * In(2, 120), quantum_ * 20'000, Tokens{1} << In(6, 18)});
     longest_ = std::max<Tokens>(longest_, 2);
     const std::int64_t count = Percent(40) ? 1 : In(2, 9);
     const std::int64_t gap = Of<std::int64_t>({0, 0, 1, 8, 200});
@@ -217,7 +216,8 @@ class RandomScenario {
       const std::string id = "r" + std::to_string(i);
       Tokens prompt = longest_;
       if (i > 0 || Percent(20)) {
-        prompt = Percent(50) ? In(1, longest_) : In(1, std::min<Tokens>(longest_, 600));
+        prompt = Percent(50) ? In(1, longest_)
+                             : In(1, std::min<Tokens>(longest_, 600));
       }
       if (Percent(2)) prompt = 10'000'000;
       Json arrive = {{"id", id}, {"prompt_tokens", prompt}};
@@ -233,12 +233,14 @@ class RandomScenario {
         arrive["max_output_tokens"] = output + (Percent(50) ? In(0, 4000) : 0);
       }
       if (Percent(10)) arrive["mask"] = "array";
-      if (Percent(10) && cached < prompt) arrive["spans"] = Spans(cached, prompt);
+      if (Percent(10) && cached < prompt)
+        arrive["spans"] = Spans(cached, prompt);
       if (Percent(30)) arrive["priority"] = In(-2, 2);
       events_.push_back({{"at", Time(at)}, {"arrive", arrive}});
       if (Percent(12)) {
-        events_.push_back({{"at", Time(std::max<std::int64_t>(0, at + In(-8, 400)))},
-                           {"cancel", id}});
+        events_.push_back(
+            {{"at", Time(std::max<std::int64_t>(0, at + In(-8, 400)))},
+             {"cancel", id}});
       }
       at += In(0, gap);
     }
@@ -298,7 +300,8 @@ class RandomScenario {
     if (base_ > ceiling_ && Percent(70)) base_ = ceiling_;
     reclaimable = 0;
     for (Json& part : parts) {
-      const Bytes bytes = std::min(part["bytes"].get<Bytes>(), base_ - reclaimable);
+      const Bytes bytes =
+          std::min(part["bytes"].get<Bytes>(), base_ - reclaimable);
       part["bytes"] = bytes;
       reclaimable += bytes;
     }
@@ -338,12 +341,12 @@ class RandomScenario {
     const Tokens n = Of<Tokens>({64, 256, 512, 2048});
     for (std::int64_t left = In(1, 12); left > 0; --left) {
       const Tokens width = Percent(70) ? n : In(1, 2048);
-      events_.push_back(
-          {{"at", 0},
-           {"observe",
-            {{"n", width},
-             {"kv_len", width + In(0, 200'000)},
-             {"transient", Percent(70) ? In(0, 40) << 26 : In(0, 400) << 30}}}});
+      events_.push_back({{"at", 0},
+                         {"observe",
+                          {{"n", width},
+                           {"kv_len", width + In(0, 200'000)},
+                           {"transient", Percent(70) ? In(0, 40) << 26
+                                                     : In(0, 400) << 30}}}});
     }
   }
 
