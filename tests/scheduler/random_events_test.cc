@@ -370,7 +370,7 @@ class RandomEvents {
 };
 
 TEST(RandomEventsTest, LeaveNoTraceWhenRefusedAndLeadToOneEndWhenNot) {
-  const Seeds seeds = testing::SeedsFromEnvironment(1000);
+  const Seeds seeds = testing::SeedsFromEnvironment(150);
   int shown = 0;
   for (std::uint64_t i = 0; i < seeds.count && shown < 5; ++i) {
     const std::string wrong = RandomEvents(seeds.first + i).Run();
