@@ -221,7 +221,7 @@ Core::Attempt Core::TryRun(Request& request) {
   if (GiveUpIfDoomed(request)) return Attempt::kDone;
   const ChunkPolicy::Choice choice = NextChunk(request, 0);
   // The pool costs nothing to rebuild: it is emptied before a chunk is
-  // narrowed, everything else only where chunks would be slow or none fits.
+  // narrowed, everything else only where no chunk fits.
   const bool narrowed = choice.n == 0 || choice.bound == Bound::kMemory ||
                         choice.bound == Bound::kPlan;
   if (narrowed && MakeRoom(request, choice)) return Attempt::kBlocked;
@@ -238,15 +238,9 @@ bool Core::MakeRoom(Request& request, const ChunkPolicy::Choice& choice) {
     ++stats_.reclaims;
     return true;
   }
-  const Tokens wide = std::min(limits_.max, kWideEnough);
-  if (choice.n >= wide) return false;
-  if (ReclaimFor(
-          [&](Bytes freed) { return NextChunk(request, freed).n >= wide; })) {
-    return true;
-  }
-  return choice.n == 0 && ReclaimFor([&](Bytes freed) {
-           return NextChunk(request, freed).n > 0;
-         });
+  if (choice.n > 0) return false;
+  return ReclaimFor(
+      [&](Bytes freed) { return NextChunk(request, freed).n > 0; });
 }
 
 bool Core::ReclaimFor(const std::function<bool(Bytes freed)>& enough) {
