@@ -25,7 +25,7 @@ using ::tidegate::testing::ReplayLine;
 using ::tidegate::testing::Seeds;
 
 TEST(RandomScenariosTest, KeepEveryLaw) {
-  const Seeds seeds = testing::SeedsFromEnvironment(300);
+  const Seeds seeds = testing::SeedsFromEnvironment(150);
   std::int64_t chunks = 0;
   int shown = 0;
   for (std::uint64_t i = 0; i < seeds.count && shown < 5; ++i) {
