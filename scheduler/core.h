@@ -100,6 +100,9 @@ class Core final : public Scheduler {
   // Whether a step was chosen or memory is being freed for one.
   bool MakeRoom(Request& request, const ChunkPolicy::Choice& choice);
   bool ReclaimFor(const std::function<bool(Bytes freed)>& enough);
+  bool WideEnough(const std::vector<PlannedChunk>& chunks) const;
+  // Decoding grows without asking: a pool that lies where it will grow goes.
+  void CoverDecoding();
   // For the sake of `request`, or of those that decode, to get below the line,
   // where that is null.
   bool PreemptFor(const Request* request);

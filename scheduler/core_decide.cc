@@ -28,6 +28,11 @@ constexpr Duration kPreemptPause = std::chrono::seconds(1);
 // Share of the maximum that the first chunk at an assumed price has.
 constexpr Tokens kRampStart = 4;
 
+// Narrower chunks are slower, and caches and models are freed for wider ones:
+// 8.8% from 2048 to 1024 tokens (omlx #3381), and below 1024 fused kernels of
+// recent devices stop (mlx #4505).
+constexpr Tokens kWideEnough = 1024;
+
 constexpr std::string_view kPool = "pool";
 constexpr std::string_view kPreempt = "preempt";
 
@@ -84,9 +89,18 @@ void Core::Serve(bool safely) {
     if (request == nullptr) break;
     const bool waiting = request->state == RequestState::kWaiting;
     const RequestView view = request->view;
+    const std::size_t admitted = table_.admitted().size();
     const Attempt attempt =
         waiting ? TryStart(*request) : TryRun(*request, safely);
-    if (attempt == Attempt::kDone) continue;
+    if (attempt == Attempt::kDone) {
+      // Who was passed over may have waited for the one that was given up.
+      if (table_.admitted().size() < admitted) {
+        skipped.clear();
+        admitted_only = false;
+        blocked = 0;
+      }
+      continue;
+    }
     skipped.push_back(view.id);
     // Admitting others would take what this one waits for.
     if (waiting) ++blocked;
@@ -105,9 +119,8 @@ MemoryView Core::ViewFor(const Request& request, Bytes freed) const {
       std::max<Bytes>(0, SatAdd(view.limits.base, prefix) - freed);
   view.claimed = ledger_.claimed() - ledger_.ClaimOf(request.id);
   // Its own bytes stay, everybody else's go.
-  view.idle_base =
-      std::max<Bytes>(0, memory_.line() - memory_.IdleRoom() + prefix +
-                             ledger_.ResidentOf(request.id));
+  view.idle_base = SatAdd(memory_.line() - memory_.IdleRoom(), prefix,
+                          ledger_.ResidentOf(request.id));
   return view;
 }
 
@@ -192,10 +205,15 @@ Core::Attempt Core::TryStart(Request& request) {
       request.blocked_epoch = relief_;
       // Freed only where it lets the request start: otherwise others hold what
       // it needs, and nothing is gained by dropping caches.
-      ReclaimFor([&](Bytes freed) {
-        const auto after = ask(freed);
-        return after.ok() && after->verdict == Verdict::kAdmit;
-      });
+      // At once as much as it runs well with, where so much can be had.
+      for (const bool wide : {true, false}) {
+        const auto enough = [&](Bytes freed) {
+          const auto after = ask(freed);
+          return after.ok() && after->verdict == Verdict::kAdmit &&
+                 (!wide || WideEnough(after->plan.chunks));
+        };
+        if (ReclaimFor(enough)) break;
+      }
       return Attempt::kBlocked;
     case Verdict::kAdmit:
       break;
@@ -328,6 +346,15 @@ bool Core::GiveUpIfDoomed(Request& request) {
   return true;
 }
 
+// All but the last, which is as long as what is left.
+bool Core::WideEnough(const std::vector<PlannedChunk>& chunks) const {
+  const Tokens wide = std::min(limits_.max, kWideEnough);
+  for (std::size_t i = 0; i + 1 < chunks.size(); ++i) {
+    if (chunks[i].n < wide) return false;
+  }
+  return true;
+}
+
 // No chunk fits now, though the remainder fits an idle device.
 Core::Attempt Core::Stuck(Request& request) {
   if (!request.stuck_since.has_value()) request.stuck_since = now_;
@@ -353,6 +380,19 @@ Core::Attempt Core::Stuck(Request& request) {
   TG_CHECK(plan.ok());
   RejectNow(request, RefusalCode::kOverloaded, plan->reason, &*plan);
   return Attempt::kDone;
+}
+
+void Core::CoverDecoding() {
+  const Bytes pool = memory_.Reclaimable(kPool);
+  if (pool == 0 || memory_.reclaiming()) return;
+  Bytes promised = 0;
+  for (const Request* request : table_.admitted()) {
+    if (request->state != RequestState::kDecoding) continue;
+    promised = SatAdd(promised, ledger_.ClaimOf(request->id));
+  }
+  if (SatAdd(Live(), promised) <= memory_.line()) return;
+  actions_->push_back(memory_.Ask(kPool, pool, now_));
+  ++stats_.reclaims;
 }
 
 // Whose progress is lost least: by what would have to be computed again.

@@ -53,8 +53,11 @@ absl::Status Core::Handle(const Event& event, Instant now,
   const absl::Status status =
       std::visit([this](const auto& e) { return On(e); }, event);
   if (status.ok()) {
-    memory_.NoteRoom(now);
-    if (ledger_.empty() && memory_.unconfirmed() == 0) memory_.NoteIdle();
+    // What can be reclaimed may be told before the reading that counts it:
+    // until then it would look like room that the device never had.
+    if (!std::holds_alternative<Reclaimable>(event)) {
+      memory_.NoteRoom(now, ledger_.empty() && memory_.unconfirmed() == 0);
+    }
     Decide();
     TG_DCHECK(ledger_.Conserved());
     TG_CHECK(!table_.empty() || (ledger_.empty() && ledger_.claimed() == 0 &&
@@ -170,6 +173,7 @@ absl::Status Core::On(const StepDone& event) {
                                                      outputs_.SharePermille()));
     Refresh(request);
     actions_->push_back(StartDecode{request.id});
+    CoverDecoding();
   }
   return absl::OkStatus();
 }

@@ -13,8 +13,8 @@ void Ledger::Open(RequestId id, Bytes claim, Bytes resident) {
   TG_CHECK(claim >= 0 && resident >= 0);
   const bool inserted = accounts_.emplace(id, Account{claim, resident}).second;
   TG_CHECK(inserted);
-  claimed_ = SatAdd(claimed_, claim);
-  resident_ = SatAdd(resident_, resident);
+  claimed_ += claim;
+  resident_ += resident;
 }
 
 void Ledger::Grow(RequestId id, Bytes bytes) {
@@ -24,15 +24,16 @@ void Ledger::Grow(RequestId id, Bytes bytes) {
   const Bytes paid = std::min(bytes, it->second.claim);
   it->second.claim -= paid;
   claimed_ -= paid;
-  it->second.resident = SatAdd(it->second.resident, bytes);
-  resident_ = SatAdd(resident_, bytes);
+  const Bytes before = it->second.resident;
+  it->second.resident = SatAdd(before, bytes);
+  resident_ += it->second.resident - before;
 }
 
 void Ledger::SetClaim(RequestId id, Bytes claim) {
   TG_CHECK(claim >= 0);
   const auto it = accounts_.find(id);
   TG_CHECK(it != accounts_.end());
-  claimed_ = SatAdd(claimed_ - it->second.claim, claim);
+  claimed_ += Sum{claim} - it->second.claim;
   it->second.claim = claim;
 }
 
@@ -58,12 +59,12 @@ Bytes Ledger::ResidentOf(RequestId id) const {
 }
 
 bool Ledger::Conserved() const {
-  Bytes claimed = 0;
-  Bytes resident = 0;
+  Sum claimed = 0;
+  Sum resident = 0;
   for (const auto& [id, account] : accounts_) {
     if (account.claim < 0 || account.resident < 0) return false;
-    claimed = SatAdd(claimed, account.claim);
-    resident = SatAdd(resident, account.resident);
+    claimed += account.claim;
+    resident += account.resident;
   }
   return claimed == claimed_ && resident == resident_;
 }

@@ -34,9 +34,9 @@ class Ledger {
   // Closes the account; answers the resident bytes that became free.
   Bytes Release(RequestId id);
 
-  // Sums over all accounts.
-  Bytes claimed() const { return claimed_; }
-  Bytes resident() const { return resident_; }
+  // Sums over all accounts, saturated.
+  Bytes claimed() const { return Saturated(claimed_); }
+  Bytes resident() const { return Saturated(resident_); }
 
   // What is left of one account's claim, and what it holds; 0 without account.
   Bytes ClaimOf(RequestId id) const;
@@ -54,8 +54,13 @@ class Ledger {
   };
   // Flat: a few hundred accounts at most, looked up at every event.
   boost::container::flat_map<RequestId, Account> accounts_;
-  Bytes claimed_ = 0;
-  Bytes resident_ = 0;
+  // Wide, so that accounts of absurd size still sum to zero when they are gone.
+  using Sum = __int128;
+  static Bytes Saturated(Sum sum) {
+    return sum > kBytesMax ? kBytesMax : static_cast<Bytes>(sum);
+  }
+  Sum claimed_ = 0;
+  Sum resident_ = 0;
 };
 
 }  // namespace tidegate::internal

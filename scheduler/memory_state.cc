@@ -23,7 +23,7 @@ MemoryState::MemoryState(const MemoryLimits& limits,
   for (std::string& kind : ladder) {
     kinds_.push_back({.name = std::move(kind), .distrusted = {}});
   }
-  NoteIdle();
+  NoteRoom(Instant{}, /*idle=*/true);
 }
 
 // A reading below what the ledger holds leaves less than nothing elsewhere:
@@ -77,8 +77,14 @@ Bytes MemoryState::IdleRoom() const {
 
 // Keeps the rooms that are better than every later one: the first of them is
 // the best of the window.
-void MemoryState::NoteRoom(Instant now) {
-  const Bytes room = IdleRoom();
+void MemoryState::NoteRoom(Instant now, bool idle) {
+  if (idle) {
+    room_when_idle_ = IdleRoom();
+    used_when_idle_ = line() - room_when_idle_;
+  }
+  // Requests that hold less than they were charged make everything else look
+  // smaller than it is.
+  const Bytes room = std::min(IdleRoom(), line() - used_when_idle_);
   while (!rooms_.empty() && rooms_.back().bytes <= room) rooms_.pop_back();
   rooms_.push_back({now, room});
   const auto stale = std::find_if(

@@ -70,13 +70,13 @@ class MemoryState {
 
   // Room of an idle, fully reclaimed device: now, and the best of the last
   // while, which a dip of the ceiling or another program's burst does not
-  // change. Call NoteRoom() after every change.
+  // change. Call NoteRoom() after every change, and say whether nothing is
+  // admitted and every release is confirmed.
   Bytes IdleRoom() const;
-  void NoteRoom(Instant now);
+  void NoteRoom(Instant now, bool idle);
   Bytes BestIdleRoom() const;
   // The same as it was when last nothing was admitted: while requests run, what
   // they share or what the engine does for them may look like somebody else's.
-  void NoteIdle() { room_when_idle_ = IdleRoom(); }
   Bytes RoomWhenIdle() const { return room_when_idle_; }
 
   // The first rung of the ladder that holds something and that nothing is being
@@ -131,6 +131,7 @@ class MemoryState {
   Instant freed_at_{};
   bool expects_readings_ = false;
   Bytes room_when_idle_ = 0;
+  Bytes used_when_idle_ = 0;  // by others, beyond reclaim
 };
 
 }  // namespace tidegate::internal

@@ -66,7 +66,7 @@ struct DrivenRequest {
   Tokens computed = 0;         // prompt tokens computed, again ones too
 
   // Where it stands.
-  enum class Stage { kFuture, kWaiting, kPrefill, kDecoding, kEnding, kEnded };
+  enum class Stage { kFuture, kWaiting, kPrefill, kDecoding, kEnded };
   Stage stage = Stage::kFuture;
   bool in_step = false;
   // What the scheduler was told last of the cached prefix.

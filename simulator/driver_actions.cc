@@ -194,8 +194,7 @@ absl::Status Driver::DoPreempt(const Preempt& action) {
   DrivenRequest* request = Find(action.id);
   if (request == nullptr || request->in_step ||
       (request->stage != Stage::kPrefill &&
-       request->stage != Stage::kDecoding &&
-       request->stage != Stage::kEnding)) {
+       request->stage != Stage::kDecoding)) {
     return Broken("request ", action.id,
                   " was preempted and is not admitted or runs");
   }

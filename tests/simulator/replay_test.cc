@@ -213,6 +213,23 @@ TEST(ReplayTest, ThePriceFormulasHold) {
               ::testing::ElementsAre("10 passed, 0 failed"));
 }
 
+TEST(ReplayTest, EveryScenarioOfTheRepositoryPasses) {
+  const std::filesystem::path folder =
+      std::string(TIDEGATE_SOURCE_DIR) + "/tests/data/scenarios";
+  std::vector<std::string> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".jsonl") paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  EXPECT_GE(paths.size(), 10u);
+  for (const std::string& path : paths) {
+    EXPECT_THAT(
+        Shortcomings({path}),
+        ::testing::ElementsAre(::testing::EndsWith(" passed, 0 failed")))
+        << path;
+  }
+}
+
 TEST(ReplayTest, EveryScenarioOfTheSharedCollectionPasses) {
   const char* shared = std::getenv("TIDEGATE_SHARED");
   const std::filesystem::path folder =

@@ -1,0 +1,151 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// What random scenarios and events brought to light, each in its least form.
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "scheduler/ledger.h"
+#include "tests/testing/fake_estimator.h"
+#include "tests/testing/matchers.h"
+#include "tidegate/scheduler.h"
+
+namespace tidegate {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::tidegate::testing::FakeEstimator;
+using ::tidegate::testing::IsOk;
+
+// One byte of KV and four bytes of transient a token, 10,000 bytes under the
+// ceiling.
+class RobustnessTest : public ::testing::Test {
+ protected:
+  RobustnessTest() {
+    auto estimator = std::make_shared<FakeEstimator>();
+    estimator->kernels = {{.n_last = kTokensMax, .per_n = 4}};
+    options_.estimator = std::move(estimator);
+    options_.memory = {.ceiling = 10'000};
+    options_.chunk = {.max = 1024, .floor = 64, .quantum = 64};
+  }
+
+  std::vector<Action> Send(const Event& event) {
+    if (scheduler_ == nullptr) {
+      auto created = Scheduler::Create(options_);
+      EXPECT_THAT(created, IsOk());
+      scheduler_ = *std::move(created);
+    }
+    std::vector<Action> actions;
+    EXPECT_THAT(scheduler_->Handle(event, now_, &actions), IsOk());
+    for (const RunStep& run : Of<RunStep>(actions)) running_ = run;
+    return actions;
+  }
+  std::vector<Action> Submit(RequestId id, Tokens prompt, Tokens output = 0) {
+    return Send(Arrive{
+        .id = id,
+        .request = {.prompt_tokens = prompt, .max_output_tokens = output}});
+  }
+  std::vector<Action> Done(std::optional<Bytes> live = std::nullopt) {
+    const StepId step = running_->step;
+    running_.reset();
+    return Send(StepDone{.step = step, .live_bytes = live});
+  }
+  template <typename T>
+  static std::vector<T> Of(const std::vector<Action>& actions) {
+    std::vector<T> found;
+    for (const Action& action : actions) {
+      if (const T* t = std::get_if<T>(&action)) found.push_back(*t);
+    }
+    return found;
+  }
+
+  SchedulerOptions options_;
+  std::optional<RunStep> running_;
+  Instant now_{};
+  std::unique_ptr<Scheduler> scheduler_;
+};
+
+TEST_F(RobustnessTest, ARequestMayEnterTheQueueBeforeTheOnlyOneInIt) {
+  for (RequestId others = 0; others < 12; ++others) {
+    scheduler_.reset();
+    for (RequestId id = 0; id <= others; ++id) Submit(100 + id, 9000);
+    for (RequestId id = 1; id <= others; ++id) Send(Cancel{100 + id});
+    EXPECT_THAT(Of<Reject>(Submit(1, 500)), IsEmpty());
+    EXPECT_EQ(scheduler_->Stats().waiting, 1);
+  }
+}
+
+TEST_F(RobustnessTest, APrefixBeyondEveryBudgetIsRefused) {
+  const auto actions = Send(Arrive{
+      .id = 1, .request = {.prompt_tokens = 100}, .prefix_bytes = kBytesMax});
+  EXPECT_THAT(Of<Reject>(actions), SizeIs(1));
+}
+
+TEST(LedgerTest, AccountsOfAbsurdSizeSumToZeroWhenTheyAreGone) {
+  internal::Ledger ledger;
+  ledger.Open(1, kBytesMax, kBytesMax);
+  ledger.Open(2, kBytesMax, 7);
+  EXPECT_EQ(ledger.claimed(), kBytesMax);
+  EXPECT_TRUE(ledger.Conserved());
+  ledger.Release(1);
+  EXPECT_EQ(ledger.resident(), 7);
+  ledger.Release(2);
+  EXPECT_EQ(ledger.claimed(), 0);
+  EXPECT_EQ(ledger.resident(), 0);
+}
+
+TEST_F(RobustnessTest, WhoWaitedForARequestThatIsGivenUpIsAskedAgain) {
+  options_.order_policy = "fair";
+  Submit(1, 6000);
+  Submit(2, 5000);
+  Done(9990);  // another program took nearly everything
+  now_ += std::chrono::seconds(5);
+  Send(Wake{});
+  now_ += std::chrono::seconds(25);
+  const auto actions = Send(Wake{});
+  ASSERT_THAT(Of<Reject>(actions), ::testing::Not(IsEmpty()));
+  EXPECT_EQ(Of<Reject>(actions)[0].id, 1u);
+  EXPECT_EQ(Of<WakeAt>(actions).size() + Of<Reject>(actions).size(), 2u);
+}
+
+TEST_F(RobustnessTest, WhatARequestWasChargedTooMuchIsNobodysRoom) {
+  options_.memory.base = 5000;
+  Submit(1, 900);
+  Done(5000);  // it holds nothing of the 900 bytes that it was charged
+  Send(Finished{1});
+  Send(MemoryReading{{5000}});
+  // Needs 5,300 bytes of 5,000.
+  EXPECT_THAT(Of<Reject>(Submit(2, 5044)), SizeIs(1));
+}
+
+TEST_F(RobustnessTest, APoolToldBeforeItsReadingIsNobodysRoom) {
+  options_.memory.base = 5000;
+  Submit(1, 900);
+  Send(Reclaimable{.kind = "pool", .bytes = 3600});
+  Done(9500);
+  Send(Finished{1});
+  Send(MemoryReading{{8600}});
+  EXPECT_THAT(Of<Reject>(Submit(2, 5044)), SizeIs(1));
+}
+
+TEST_F(RobustnessTest, APoolThatLiesWhereDecodingWillGrowIsEmptied) {
+  Submit(1, 1024, 4000);
+  Send(Reclaimable{.kind = "pool", .bytes = 7000});
+  const auto actions = Done(1024 + 7000);
+  ASSERT_THAT(Of<Reclaim>(actions), SizeIs(1));
+  EXPECT_EQ(Of<Reclaim>(actions)[0].kind, "pool");
+}
+
+TEST_F(RobustnessTest, APoolBesideWhatDecodingWillGrowStays) {
+  Submit(1, 1024, 1000);
+  Send(Reclaimable{.kind = "pool", .bytes = 4096});
+  EXPECT_THAT(Of<Reclaim>(Done(1024 + 4096)), IsEmpty());
+}
+
+}  // namespace
+}  // namespace tidegate
