@@ -51,7 +51,10 @@ Row Solve(const std::vector<Point>& points) {
       }
     }
   }
+  // Steps of one width cannot tell a cost per step from a cost per token. The
+  // descent ends at the solution nearest its start: all cost by the token.
   Row x{};
+  x[2] = gram[2][2] > 0 ? target[2] / gram[2][2] : 0;
   for (int round = 0; round < kRounds; ++round) {
     for (int i = 0; i < 4; ++i) {
       if (gram[i][i] <= 0) continue;

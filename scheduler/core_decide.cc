@@ -133,7 +133,9 @@ ChunkLimits Core::LimitsFor(const Request& request) const {
   // their measurements are learned from.
   if (options_.calibrate && Prices().Assumed()) {
     const Tokens tried = std::max(limits_.max / kRampStart, 2 * widest_run_);
-    limits.max = std::min(limits.max, std::max(limits.floor, tried));
+    // A chunk from a place that is no boundary must still reach the floor.
+    limits.max =
+        std::min(limits.max, std::max(limits.floor + limits.quantum, tried));
   }
   return limits;
 }
@@ -156,10 +158,15 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed) const {
   const RequestView& view = request.view;
   const MemoryView memory = ViewFor(request, freed);
   const ChunkLimits limits = LimitsFor(request);
-  ChunkPolicy::Choice choice = policies_.chunk->Next({.estimator = Prices(),
-                                                      .request = view,
-                                                      .memory = memory,
-                                                      .limits = limits});
+  ChunkPolicy::Choice choice = policies_.chunk->Next(
+      {.estimator = Prices(),
+       .request = view,
+       .memory = memory,
+       .limits = limits,
+       .time = times_.model().has_value() ? &*times_.model() : nullptr,
+       .decode_stall =
+           table_.decoding() > 0 ? options_.decode_stall : Duration::zero(),
+       .step_target = options_.decode_stall});
   // A policy may be wrong about what fits; the ceiling is not its to break.
   const Bytes room =
       memory.limits.ceiling - memory.limits.headroom - memory.limits.base;
@@ -445,7 +452,7 @@ bool Core::PreemptFor(const Request* request) {
 // that decode go on growing; prompts stand still, and wait as Stuck() says.
 void Core::RelieveOverload() {
   const Bytes over = Live() - memory_.line();
-  if (over <= 0) {
+  if (over <= 0 || table_.decoding() == 0) {
     overloaded_since_.reset();
     return;
   }
@@ -454,7 +461,7 @@ void Core::RelieveOverload() {
   if (memory_.unconfirmed() > 0) return;
   const Instant preempt = *overloaded_since_ + kPreemptAfter;
   if (preempt > now_) {
-    if (table_.decoding() > 0) WakeNoLaterThan(preempt);
+    WakeNoLaterThan(preempt);
     return;
   }
   PreemptFor(nullptr);

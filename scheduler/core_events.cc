@@ -218,7 +218,10 @@ absl::Status Core::On(const StepFailed& event) {
   // Narrower at once where that is possible; otherwise after a pause, in which
   // others may give memory back.
   const Tokens half = step.n / 2 / limits_.quantum * limits_.quantum;
-  if (memory && half >= std::min(limits_.floor, limits_.max)) {
+  const bool aligned = step.start % limits_.quantum == 0;
+  const Tokens least =
+      std::min(limits_.floor, limits_.max) + (aligned ? 0 : limits_.quantum);
+  if (memory && half >= least) {
     request.width_cap = half;
   } else {
     request.not_before = now_ + PauseAfter(request.failures);
@@ -320,7 +323,7 @@ absl::Status Core::On(const ReclaimDone& event) {
 
 absl::Status Core::On(const ReleasePending& event) {
   TG_RETURN_IF_ERROR(RequireBytes("bytes", event.bytes));
-  memory_.ReleasePending(event.bytes);
+  memory_.ReleasePending(event.bytes, now_);
   return absl::OkStatus();
 }
 

@@ -12,6 +12,9 @@ namespace tidegate::internal {
 
 namespace {
 
+// Reclaims of a kind that may free nothing before its size has to change.
+constexpr int kFruitlessMax = 3;
+
 // Longest lag of a release that is waited for where no reading comes.
 constexpr Duration kConfirmation = std::chrono::seconds(1);
 
@@ -54,7 +57,9 @@ MemoryLimits MemoryState::Limits(Bytes resident) const {
 void MemoryState::SetReclaimable(std::string_view kind, Bytes bytes) {
   Kind* found = Find(kind);
   if (found == nullptr) return;  // Not on the ladder: never asked for.
-  if (found->distrusted != bytes) found->distrusted.reset();
+  if (found->distrusted != bytes || found->fruitless < kFruitlessMax) {
+    found->distrusted.reset();
+  }
   found->bytes = bytes;
 }
 
@@ -72,7 +77,7 @@ Bytes MemoryState::Reclaimable(std::string_view name) const {
 }
 
 Bytes MemoryState::IdleRoom() const {
-  return line() - std::max<Bytes>(0, elsewhere_ - Reclaimable() - releasing_);
+  return line() - std::max<Bytes>(0, elsewhere_ - Reclaimable() - releasing());
 }
 
 // Keeps the rooms that are better than every later one: the first of them is
@@ -122,7 +127,12 @@ bool MemoryState::Done(const ReclaimDone& done) {
   if (it == pending_.end()) return false;
   Kind* kind = Find(it->kind);
   TG_CHECK(kind != nullptr);
-  if (done.freed_bytes == 0) kind->distrusted = kind->bytes;
+  if (done.freed_bytes == 0) {
+    kind->distrusted = kind->bytes;
+    ++kind->fruitless;
+  } else {
+    kind->fruitless = 0;
+  }
   pending_.erase(it);
   return true;
 }
@@ -134,6 +144,9 @@ Instant MemoryState::Believed() const {
 
 void MemoryState::Expire(Instant now) {
   if (Believed() <= now) unconfirmed_ = 0;
+  if (releasing_ > 0 && releasing_since_ + kShortagePatience <= now) {
+    releasing_overdue_ = true;
+  }
   for (std::size_t i = 0; i < pending_.size();) {
     if (pending_[i].asked + kShortagePatience <= now) {
       Done({.reclaim = pending_[i].id, .freed_bytes = 0});
@@ -146,6 +159,10 @@ void MemoryState::Expire(Instant now) {
 std::optional<Instant> MemoryState::NextExpiry() const {
   std::optional<Instant> next;
   if (unconfirmed_ > 0) next = Believed();
+  if (releasing() > 0) {
+    const Instant until = releasing_since_ + kShortagePatience;
+    if (!next.has_value() || until < *next) next = until;
+  }
   for (const Pending& pending : pending_) {
     const Instant until = pending.asked + kShortagePatience;
     if (!next.has_value() || until < *next) next = until;
@@ -153,8 +170,10 @@ std::optional<Instant> MemoryState::NextExpiry() const {
   return next;
 }
 
-void MemoryState::ReleasePending(Bytes bytes) {
+void MemoryState::ReleasePending(Bytes bytes, Instant now) {
   releasing_ = SatAdd(releasing_, bytes);
+  releasing_since_ = now;
+  releasing_overdue_ = false;
 }
 
 bool MemoryState::Released(Bytes bytes) {

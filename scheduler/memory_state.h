@@ -16,7 +16,7 @@
 //
 // Of that, kinds named by the engine can be reclaimed. A kind is believed until
 // a reclaim of it frees nothing; then it counts for nothing until the engine
-// says another number.
+// speaks of it again.
 //
 // Thread-safety: none.
 
@@ -93,9 +93,10 @@ class MemoryState {
   // False when no such reclaim is under way.
   bool Done(const ReclaimDone& done);
 
-  // Bytes that count as live and are on their way out.
-  Bytes releasing() const { return releasing_; }
-  void ReleasePending(Bytes bytes);
+  // Bytes that count as live and are on their way out; none of them when the
+  // engine has let the longest patience pass since it spoke of them.
+  Bytes releasing() const { return releasing_overdue_ ? 0 : releasing_; }
+  void ReleasePending(Bytes bytes, Instant now);
   // False when fewer were announced.
   bool Released(Bytes bytes);
 
@@ -103,8 +104,11 @@ class MemoryState {
   struct Kind {
     std::string name;
     Bytes bytes = 0;
-    // Set after a reclaim that freed nothing: not believed while it says this.
+    // Set after a reclaim that freed nothing: not believed until the engine
+    // speaks of the kind again, and in the end only when it says another
+    // number.
     std::optional<Bytes> distrusted;
+    int fruitless = 0;  // reclaims in a row that freed nothing
     Bytes Believed() const { return distrusted == bytes ? Bytes{0} : bytes; }
   };
   struct Pending {
@@ -127,6 +131,8 @@ class MemoryState {
   std::vector<Pending> pending_;
   ReclaimId last_reclaim_ = 0;
   Bytes releasing_ = 0;
+  Instant releasing_since_{};
+  bool releasing_overdue_ = false;
   Bytes unconfirmed_ = 0;
   Instant freed_at_{};
   bool expects_readings_ = false;

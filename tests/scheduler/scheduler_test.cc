@@ -449,6 +449,50 @@ TEST_F(SchedulerTest, WidthsRampAtAnAssumedPriceThatIsCalibrated) {
   EXPECT_EQ(running_->chunks[0].n, 1024);
 }
 
+TEST_F(SchedulerTest, StepsStayBelowTheStallWhileSomebodyDecodes) {
+  options_.decode_stall = std::chrono::milliseconds(50);
+  options_.memory.ceiling = 1'000'000;
+  const auto done = [&] {
+    const StepId step = running_->step;
+    // A tenth of a millisecond a token.
+    const Duration took =
+        running_->chunks[0].n * std::chrono::microseconds(100);
+    running_.reset();
+    Send(StepDone{.step = step, .took = took});
+  };
+  Submit(1, 12 * 1024, 100);
+  for (int i = 0; i < 12; ++i) done();
+  Submit(2, 20'000);
+  EXPECT_LE(running_->chunks[0].n, 500);
+  EXPECT_GE(running_->chunks[0].n, 384);
+  EXPECT_EQ(running_->chunks[0].bound, Bound::kTime);
+  Send(Finished{1});
+  done();
+  EXPECT_EQ(running_->chunks[0].n, 1024);
+}
+
+TEST_F(SchedulerTest, AKindThatFreedNothingIsAskedAgainWhenItIsSpokenOfAgain) {
+  options_.memory.base = 9000;
+  Send(Reclaimable{.kind = "model", .bytes = 5000});
+  auto asked = Of<Reclaim>(Submit(1, 3000));
+  ASSERT_EQ(asked.size(), 1u);
+  Send(ReclaimDone{.reclaim = asked[0].reclaim, .freed_bytes = 0});
+  asked = Of<Reclaim>(Send(Reclaimable{.kind = "model", .bytes = 5000}));
+  EXPECT_EQ(asked.size(), 1u);
+}
+
+TEST_F(SchedulerTest, APendingReleaseThatNeverEndsIsNotWaitedForForEver) {
+  Send(MemoryReading{{8000}});
+  Send(ReleasePending{8000});
+  EXPECT_THAT(Of<Reject>(Submit(1, 3000)), IsEmpty());
+  std::vector<Reject> rejects;
+  for (int i = 0; i < 10 && rejects.empty(); ++i) {
+    Advance(31 * kSecond);
+    rejects = Of<Reject>(Send(Wake{}));
+  }
+  EXPECT_EQ(rejects.size(), 1u);
+}
+
 TEST_F(SchedulerTest, TenantsShareWhateverTheyAskFor) {
   options_.order_policy = "fair";
   options_.memory.ceiling = 1'000'000;
