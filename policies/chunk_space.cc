@@ -79,9 +79,11 @@ Tokens ChunkSpace::WidestEnd(Tokens start) const {
 }
 
 Bytes ChunkSpace::Held(Tokens tokens, Tokens width) const {
-  if (preallocated_) return preallocated_bytes_;
-  const Bytes bytes = std::max<Bytes>(
-      0, estimator_.SequenceBytes(tokens, width) - held_at_first_);
+  const Bytes bytes =
+      preallocated_
+          ? preallocated_bytes_
+          : std::max<Bytes>(
+                0, estimator_.SequenceBytes(tokens, width) - held_at_first_);
   if (request_.extra_bytes_per_token == 0) return bytes;
   return SatAdd(bytes, SatMul(request_.extra_bytes_per_token, tokens - first_));
 }

@@ -16,9 +16,8 @@ constexpr Duration kSecond = std::chrono::seconds(1);
 Instant At(std::int64_t seconds) { return Instant(seconds * kSecond); }
 
 MemoryState State(Bytes ceiling = 1000, Bytes base = 400, Bytes headroom = 0) {
-  return MemoryState(
-      {.ceiling = ceiling, .base = base, .headroom = headroom},
-      {"pool", "cache"});
+  return MemoryState({.ceiling = ceiling, .base = base, .headroom = headroom},
+                     {"pool", "cache"});
 }
 
 TEST(MemoryStateTest, LiveIsWhatRequestsHoldAndEverythingElse) {

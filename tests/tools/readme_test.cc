@@ -78,7 +78,8 @@ TEST(ReadmeTest, EveryLinkedFileExists) {
       target = target.substr(0, target.find('#'));
       if (target.empty()) continue;
       ++links;
-      EXPECT_TRUE(std::filesystem::exists((kRoot / file).parent_path() / target))
+      EXPECT_TRUE(
+          std::filesystem::exists((kRoot / file).parent_path() / target))
           << file << " links to " << target;
     }
     EXPECT_GT(links, 5) << file;
