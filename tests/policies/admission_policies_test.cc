@@ -21,7 +21,8 @@ class ReserveTest : public ::testing::Test {
   ReserveTest() { estimator_.kernels = {{.n_last = kTokensMax, .per_n = 4}}; }
 
   AdmissionPolicy::Answer Decide(const PlanRequest& request) {
-    const RequestView view{.id = 1, .request = &request};
+    const RequestView view{
+        .id = 1, .request = &request, .done = request.cached_tokens};
     auto policy = CreateAdmissionPolicy("reserve");
     EXPECT_THAT(policy, IsOk());
     auto answer = (*policy)->Decide({.estimator = estimator_,
@@ -77,19 +78,19 @@ TEST_F(ReserveTest, RejectsWhatAnIdleDeviceCouldNotRun) {
 
 // The other one needs 64 tokens' transient beside its own last bytes: 256.
 TEST_F(ReserveTest, WaitsWhenAPromptThatWasPromisedCouldNotFinishBesideIt) {
-  const PlanRequest other{.prompt_tokens = 4000};
+  const PlanRequest other{.prompt_tokens = 4032};
   prefilling_ = {{.id = 7,
                   .request = &other,
-                  .done = 3936,
+                  .done = 3968,
                   .last_chunk = 1024,
                   .admitted = true,
                   .claim = 64}};
   limits_ = {.max = 64, .floor = 64, .quantum = 64};
-  memory_.limits.base = 3'936;
+  memory_.limits.base = 3'968;
   memory_.claimed = 64;
-  const PlanRequest small{.prompt_tokens = 10, .max_output_tokens = 5'734};
+  const PlanRequest small{.prompt_tokens = 10, .max_output_tokens = 5'702};
   EXPECT_EQ(Decide(small).verdict, Verdict::kAdmit);
-  const PlanRequest larger{.prompt_tokens = 10, .max_output_tokens = 5'735};
+  const PlanRequest larger{.prompt_tokens = 10, .max_output_tokens = 5'703};
   EXPECT_EQ(Decide(larger).verdict, Verdict::kWait);
 }
 

@@ -125,7 +125,7 @@ class Exhaustive {
  private:
   Tokens Prompt() const { return w_.request.prompt_tokens; }
   Tokens Hull(const Span& span) const {
-    const Tokens from = std::max(first_, span.start / quantum_ * quantum_);
+    const Tokens from = span.start / quantum_ * quantum_;
     const Tokens end = span.start + span.length;
     const Tokens to =
         std::min(Prompt(), (end + quantum_ - 1) / quantum_ * quantum_);
