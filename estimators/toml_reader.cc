@@ -240,6 +240,9 @@ void TomlReader::Missing(std::string_view key) {
   known_.emplace_back(key);
   // A mistyped key says more than a missing one.
   for (const TomlEntry& entry : table_->entries) {
+    if (std::find(known_.begin(), known_.end(), entry.key) != known_.end()) {
+      continue;
+    }
     const std::string_view candidates[] = {key};
     if (!DidYouMean(entry.key, candidates).empty()) {
       return ErrorAt(entry.line, entry.column, entry.key,

@@ -46,13 +46,14 @@ ChunkSpace::ChunkSpace(const Estimator& estimator, const PlanRequest& request,
 // A span lies between two boundaries; the finer the quantum, the closer they
 // are. A span that is itself wider than a chunk stays uncuttable: no sequence
 // exists then, and the prompt is rejected.
+// Where the computation stands does not matter: a remainder must have the
+// boundaries of the plan that it is the rest of.
 void ChunkSpace::RefineQuantum() {
   for (const Span& span : request_.uncuttable) {
     if (span.length > limits_.max) continue;
     const Tokens end = std::min(span.start + span.length, prompt());
     while (limits_.quantum > 1) {
-      const Tokens from =
-          std::max(first_, span.start - span.start % limits_.quantum);
+      const Tokens from = span.start - span.start % limits_.quantum;
       const Tokens to = std::min(prompt(), RoundUp(end, limits_.quantum));
       if (to - from <= limits_.max) break;
       limits_.quantum /= 2;
@@ -81,9 +82,11 @@ Tokens ChunkSpace::WidestEnd(Tokens start) const {
 }
 
 Bytes ChunkSpace::Held(Tokens tokens, Tokens width) const {
-  if (preallocated_) return preallocated_bytes_;
-  const Bytes bytes = std::max<Bytes>(
-      0, estimator_.SequenceBytes(tokens, width) - held_at_first_);
+  const Bytes bytes =
+      preallocated_
+          ? preallocated_bytes_
+          : std::max<Bytes>(
+                0, estimator_.SequenceBytes(tokens, width) - held_at_first_);
   if (request_.extra_bytes_per_token == 0) return bytes;
   return SatAdd(bytes, SatMul(request_.extra_bytes_per_token, tokens - first_));
 }

@@ -229,7 +229,14 @@ Core::Attempt Core::TryStart(Request& request) {
   Bytes resident = request.prefix_bytes;
   Bytes claim = answer->claim;
   if (Prices().KvPreallocated()) {
-    resident = SatAdd(resident, std::exchange(claim, 0));
+    // The sequence is allocated now; measured growth beside it comes later.
+    const PlanRequest& plan = request.request;
+    const Bytes later =
+        std::min(claim, SatMul(plan.extra_bytes_per_token,
+                               plan.prompt_tokens + plan.max_output_tokens -
+                                   plan.cached_tokens));
+    resident = SatAdd(resident, claim - later);
+    claim = later;
   }
   ledger_.Open(request.id, claim, resident);
   table_.Move(request, RequestState::kPrefill);

@@ -242,7 +242,11 @@ void Reader::ReadKey(const PolicyKey& key) {
   if (!ReadValue(key, *in, &value)) {
     if (key.required && in->status().ok() && Said(key.table, "") &&
         !Said(key.table, key.name)) {
-      in->Required(key.name, &value.text);  // Names the key or its misspelling.
+      // Names the key or its misspelling, which no other key's name is.
+      for (const PolicyKey& other : internal::PolicyKeys()) {
+        if (other.table == key.table) in->Ignore(other.name);
+      }
+      in->Required(key.name, &value.text);
     }
     return;
   }

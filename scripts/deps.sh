@@ -1,6 +1,10 @@
 # Sourced by run and test: installs what the build needs and what is missing.
 # Debian 12 names first; Ubuntu 24.04 where they differ.
 
+# Nothing is left outside build/, the compiler cache included.
+mkdir -p build
+export CCACHE_DIR="${CCACHE_DIR:-$PWD/build/ccache}"
+
 tidegate_say() { printf '== %s\n' "$*" >&2; }
 
 # The first of the names that this system knows.
@@ -18,7 +22,7 @@ tidegate_first_known() {
 tidegate_install_missing() {
   # A stamp per set of packages makes a second call quick.
   local stamp="build/.packages-ok-2"
-  if [ -f "$stamp" ] && command -v cmake ninja g++ >/dev/null 2>&1; then
+  if [ -f "$stamp" ] && command -v cmake >/dev/null && command -v ninja >/dev/null && command -v g++ >/dev/null; then
     return 0
   fi
   if ! command -v apt-get >/dev/null 2>&1; then
@@ -64,12 +68,11 @@ tidegate_install_missing() {
       packages="$packages $name"
     done
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-install-recommends $packages >/dev/null || {
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages >/dev/null || {
       tidegate_say "apt-get could not install:$packages"
       return 1
     }
   fi
-  mkdir -p build
   : >"$stamp"
 }
 

@@ -71,7 +71,7 @@ struct PolicyFile {
 };
 
 // `text` is TOML; `file` names it in messages and anchors relative paths.
-// InvalidArgument: "FILE:LINE:COLUMN: key KEY: expected …, got …".
+// InvalidArgument: "FILE:LINE:COLUMN: TABLE.KEY: expected …, got …".
 absl::StatusOr<PolicyFile> ParsePolicyFile(std::string_view text,
                                            const std::string& file);
 absl::StatusOr<PolicyFile> LoadPolicyFile(const std::string& path);

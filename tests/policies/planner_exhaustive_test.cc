@@ -125,7 +125,7 @@ class Exhaustive {
  private:
   Tokens Prompt() const { return w_.request.prompt_tokens; }
   Tokens Hull(const Span& span) const {
-    const Tokens from = std::max(first_, span.start / quantum_ * quantum_);
+    const Tokens from = span.start / quantum_ * quantum_;
     const Tokens end = span.start + span.length;
     const Tokens to =
         std::min(Prompt(), (end + quantum_ - 1) / quantum_ * quantum_);
@@ -141,14 +141,13 @@ class Exhaustive {
   }
   Bytes Held(Tokens tokens, Tokens width) const {
     const Bytes already = w_.estimator.SequenceBytes(first_, 1);
-    if (w_.estimator.preallocated) {
-      return std::max<Bytes>(
-          0, w_.estimator.SequenceBytes(Prompt() + w_.request.max_output_tokens,
-                                        max_) -
-                 already);
-    }
-    return std::max<Bytes>(
-               0, w_.estimator.SequenceBytes(tokens, width) - already) +
+    const Bytes sequence =
+        w_.estimator.preallocated
+            ? w_.estimator.SequenceBytes(
+                  Prompt() + w_.request.max_output_tokens, max_)
+            : w_.estimator.SequenceBytes(tokens, width);
+    // Measured growth is what no price knows, however the cache is allocated.
+    return std::max<Bytes>(0, sequence - already) +
            w_.request.extra_bytes_per_token * (tokens - first_);
   }
   bool OutputFits() const {

@@ -151,11 +151,13 @@ TEST(TraceTest, AFileThatDoesNotExistIsNotFound) {
                        "no/such.csv: cannot read the trace"));
 }
 
-TEST(TraceTest, TheShippedTraceIsRead) {
-  ASSERT_OK_AND_ASSIGN(const Trace trace,
-                       LoadTrace(std::string(TIDEGATE_SOURCE_DIR) +
-                                 "/examples/traces/mooncake_conversation.csv"));
-  EXPECT_EQ(trace.rows.size(), 600u);
+TEST(TraceTest, TheShippedTracesAreRead) {
+  for (const char* file : {"agentic_coding.csv", "mooncake_conversation.csv"}) {
+    ASSERT_OK_AND_ASSIGN(const Trace trace,
+                         LoadTrace(std::string(TIDEGATE_SOURCE_DIR) +
+                                   "/examples/traces/" + file));
+    EXPECT_EQ(trace.rows.size(), 600u) << file;
+  }
 }
 
 }  // namespace
