@@ -129,8 +129,9 @@ void Calibrator::Refit(Route* route) {
         const Sample& a = samples[i];
         const Sample& b = samples[j];
         const Wide run = Wide{b.static_bytes} - a.static_bytes;
-        const Wide least = Wide{std::max(a.static_bytes, b.static_bytes)} *
-                           kSpreadPercent / 100;
+        const Wide least =
+            std::max<Wide>(1, Wide{std::max(a.static_bytes, b.static_bytes)} *
+                                  kSpreadPercent / 100);
         if (run < least && -run < least) continue;
         const Wide rise = Wide{b.measured_bytes} - a.measured_bytes;
         slopes.push_back(static_cast<std::int64_t>(
