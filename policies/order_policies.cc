@@ -91,7 +91,7 @@ class Fair final : public OrderPolicy {
   }
 
  private:
-  // Eight turns of the widest usual chunk: one tenth of the device at worst.
+  // Eight turns of the widest usual chunk: one ninth of the device at worst.
   static constexpr Tokens kPatience = 8 * 2048;
   static bool Late(const RequestView& view, const Context& context) {
     return context.PassedOver(view) > kPatience;
