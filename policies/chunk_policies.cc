@@ -200,10 +200,14 @@ class Fixed final : public ChunkPolicy {
     const ChunkSpace space(question.estimator, request,
                            OthersApart(question.memory),
                            Reachable(question.limits));
-    const Tokens end = space.WidestEnd(space.first());
-    if (end == space.first() || !space.Fits(space.first(), end)) return {};
-    Choice choice = ChoiceOf(space, end);
-    choice.bound = end == space.prompt() ? Bound::kPrompt : Bound::kMaximum;
+    // From a start that is no boundary there are two: the prompt's end, and
+    // the widest aligned chunk before it.
+    std::vector<Tokens> falls;
+    const std::optional<Tokens> end =
+        internal::WidestFit(space, space.first(), &falls);
+    if (!end.has_value()) return {};
+    Choice choice = ChoiceOf(space, *end);
+    choice.bound = *end == space.prompt() ? Bound::kPrompt : Bound::kMaximum;
     return choice;
   }
 };

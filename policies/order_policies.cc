@@ -60,7 +60,7 @@ class Priority final : public OrderPolicy {
 
 // Eight turns of the widest usual chunk: who was passed over by more than that
 // is late, and late ones go first, the longest passed over before the others.
-// So a stream of short prompts leaves a long one a ninth of the device at
+// So a stream of short prompts leaves a long one a tenth of the device at
 // worst.
 constexpr Tokens kPatience = 8 * 2048;
 

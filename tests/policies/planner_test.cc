@@ -268,7 +268,10 @@ TEST_F(PlannerTest, APreallocatedSequenceIsPaidWholeFromTheFirstChunk) {
 
 TEST_F(PlannerTest, WhatTheBaseCountsAlreadyIsNotPaidAgain) {
   estimator_.preallocated = true;
-  const Plan plan = Make({.prompt_tokens = 2048, .allocated = true});
+  ASSERT_OK_AND_ASSIGN(
+      const Plan plan,
+      PlanPrompt(estimator_, {.prompt_tokens = 2048, .allocated = true},
+                 memory_, chunk_, {.want_largest_prompt = false}));
   EXPECT_EQ(plan.arithmetic.resident, 0);
 }
 

@@ -106,23 +106,23 @@ const BadFile kBadFiles[] = {
     {"AnUnknownWordWithANeighbour",
      "[chunk]\n"
      "use = \"throtle\"\n",
-     "p.toml:2:7: chunk.use: expected one of fixed, throttle, got \"throtle\"; "
-     "did you mean \"throttle\"?"},
+     "p.toml:2:7: chunk.use: expected one of fixed, throttle, equal_time, "
+     "efficient, got \"throtle\"; did you mean \"throttle\"?"},
     {"AnUnknownWord",
      "[order]\n"
      "use = \"random\"\n",
-     "p.toml:2:7: order.use: expected one of fcfs, priority, fair, got "
+     "p.toml:2:7: order.use: expected one of fcfs, priority, shortest, fair, got "
      "\"random\""},
     {"AWordOfALaterVersion",
-     "[admission]\n"
-     "use = \"bankers\"\n",
-     "p.toml:2:7: admission.use: expected one of reserve, got \"bankers\", "
-     "which this version does not have"},
+     "[estimator]\n"
+     "use = \"table\"\n",
+     "p.toml:2:7: estimator.use: expected one of fused, tiled, unfused, "
+     "catalog, calibrated, got \"table\", which this version does not have"},
     {"APluginOfALaterVersion",
      "[chunk]\n"
      "use = \"plugin:mine.so\"\n",
-     "p.toml:2:7: chunk.use: expected one of fixed, throttle, got "
-     "\"plugin:mine.so\", which this version does not have"},
+     "p.toml:2:7: chunk.use: expected one of fixed, throttle, equal_time, "
+     "efficient, got \"plugin:mine.so\", which this version does not have"},
     {"AWordAsANumber",
      "[order]\n"
      "use = 1\n",
@@ -393,9 +393,6 @@ const Warned kWarned[] = {
     {"AProbe", "[memory]\nprobe = \"nvml\"\n",
      "p.toml:2:9: memory.probe: has no effect: this version has no probes: the "
      "engine reports live memory"},
-    {"ADecodeStall", "[chunk]\ndecode_stall = \"200 ms\"\n",
-     "p.toml:2:16: chunk.decode_stall: has no effect: this version has no time "
-     "model: chunk.max bounds a step"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Files, PolicyWarningTest, ::testing::ValuesIn(kWarned),

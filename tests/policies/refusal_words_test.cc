@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "policies/refusal.h"
-
 #include "tests/testing/fake_estimator.h"
 #include "tests/testing/matchers.h"
 #include "tidegate/actions.h"
@@ -12,7 +11,7 @@ namespace {
 
 constexpr Bytes kGib = Bytes{1} << 30;
 
-TEST(RefusalTest, EveryTermOfTheInequalityIsNamed) {
+TEST(RefusalWordsTest, EveryTermOfTheInequalityIsNamed) {
   EXPECT_EQ(Describe({.live = 18 * kGib,
                       .claims = 2 * kGib,
                       .resident = 10 * kGib,
@@ -26,19 +25,19 @@ TEST(RefusalTest, EveryTermOfTheInequalityIsNamed) {
             "headroom, for 256 tokens at kv length 300,000");
 }
 
-TEST(RefusalTest, WhatFitsToTheByteIsNotAbove) {
+TEST(RefusalWordsTest, WhatFitsToTheByteIsNotAbove) {
   EXPECT_EQ(Describe({.transient = 10, .ceiling = 10, .n = 1, .kv_len = 1}),
             "0 B live + 0 B claims + 0 B resident + 10 B transient = 10 B <= "
             "10 B = 10 B ceiling - 0 B headroom, for 1 token at kv length 1");
 }
 
-TEST(RefusalTest, ASumBeyondEveryNumberDoesNotWrap) {
+TEST(RefusalWordsTest, ASumBeyondEveryNumberDoesNotWrap) {
   const std::string text =
       Describe({.live = kBytesMax, .transient = kBytesMax, .ceiling = 10});
   EXPECT_THAT(text, ::testing::HasSubstr("= 8.00 EiB > 10 B"));
 }
 
-TEST(RefusalTest, ABufferWithinItsLimitIsNotMentioned) {
+TEST(RefusalWordsTest, ABufferWithinItsLimitIsNotMentioned) {
   EXPECT_THAT(Describe({.ceiling = 10,
                         .largest_allocation = 5,
                         .max_allocation = 5,
@@ -47,14 +46,14 @@ TEST(RefusalTest, ABufferWithinItsLimitIsNotMentioned) {
               ::testing::StartsWith("0 B live"));
 }
 
-TEST(RefusalTest, TokensAreGroupedByThousands) {
+TEST(RefusalWordsTest, TokensAreGroupedByThousands) {
   EXPECT_EQ(internal::GroupedTokens(0), "0");
   EXPECT_EQ(internal::GroupedTokens(999), "999");
   EXPECT_EQ(internal::GroupedTokens(1000), "1,000");
   EXPECT_EQ(internal::GroupedTokens(100'000'000), "100,000,000");
 }
 
-TEST(RefusalTest, TheCheapestWidthIsShownAndNotTheNarrowest) {
+TEST(RefusalWordsTest, TheCheapestWidthIsShownAndNotTheNarrowest) {
   testing::FakeEstimator estimator;
   estimator.kernels = {{.n_last = 511, .per_n_kv = 1},
                        {.n_last = kTokensMax, .per_n = 1}};
@@ -68,7 +67,7 @@ TEST(RefusalTest, TheCheapestWidthIsShownAndNotTheNarrowest) {
   EXPECT_EQ(plan.arithmetic.resident, 512);
 }
 
-TEST(RefusalTest, EveryWordOfJsonHasItsSpelling) {
+TEST(RefusalWordsTest, EveryWordOfJsonHasItsSpelling) {
   EXPECT_EQ(VerdictName(Verdict::kAdmit), "admit");
   EXPECT_EQ(VerdictName(Verdict::kWait), "wait");
   EXPECT_EQ(VerdictName(Verdict::kReject), "reject");
