@@ -87,6 +87,7 @@ void Front::Refuse(AnswerClient answer, RefusalCode code, std::string reason,
 }
 
 void Front::Cancel(Ticket ticket, RequestId id) {
+  ++metrics_.cancels_asked;
   const auto it = clients_.find(id);
   // Answered already, or refused at once.
   if (it == clients_.end() || it->second.ticket != ticket) return;

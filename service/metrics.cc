@@ -75,6 +75,8 @@ void AddRequests(const ServiceMetrics& m, Exposition& out) {
   out.Sample("outcome", "rejected_overloaded", Concat(m.rejected_overloaded));
   out.Sample("outcome", "rejected_unsupported", Concat(m.rejected_unsupported));
   out.Sample("outcome", "cancelled", Concat(m.cancelled));
+  out.Single("cancels_asked_total", "counter",
+             "Cancellations that clients asked for.", Concat(m.cancels_asked));
   out.Single("requests_open", "gauge", "Requests not answered yet.",
              Concat(m.open));
   out.Single("requests_waiting", "gauge", "Requests not admitted yet.",

@@ -25,6 +25,7 @@
 #include <chrono>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "estimators/text.h"
 #include "service/front.h"
@@ -132,6 +133,12 @@ class Loop final : public internal::Mailbox,
 
   internal::Ticket NextTicket() { return ++tickets_; }
 
+  // For the Front's callbacks, on the strand: clients resume after the metrics
+  // show what they are told.
+  void AfterTurn(std::function<void()> call) {
+    after_turn_.push_back(std::move(call));
+  }
+
  private:
   void Turn() {
     front_->Turn();
@@ -139,6 +146,7 @@ class Loop final : public internal::Mailbox,
       const std::lock_guard<std::mutex> lock(mutex_);
       metrics_ = front_->Metrics();
     }
+    for (const auto& call : std::exchange(after_turn_, {})) call();
     clock_->SetAlarm(front_->NextAlarm(), [weak = weak_from_this()] {
       // Turn() does what is due.
       if (const auto self = weak.lock()) self->Post([](Front&) {});
@@ -148,6 +156,7 @@ class Loop final : public internal::Mailbox,
   const Strand strand_;
   std::shared_ptr<ServiceClock> clock_;
   std::unique_ptr<Front> front_;
+  std::vector<std::function<void()>> after_turn_;
   std::atomic<internal::Ticket> tickets_{0};
   mutable std::mutex mutex_;
   ServiceMetrics metrics_;  // under mutex_
@@ -170,11 +179,14 @@ asio::awaitable<SubmitResult> SubmitTo(std::shared_ptr<Loop> loop,
     auto slot = asio::get_associated_cancellation_slot(handler);
     auto waiter = std::make_shared<Waiter<decltype(handler), SubmitResult>>(
         std::move(handler), to->strand());
-    to->Post([ticket, submitted = std::move(submitted),
-              waiter](Front& front) mutable {
-      front.Submit(ticket, std::move(submitted), [waiter](SubmitResult result) {
-        waiter->Resume(std::move(result));
-      });
+    to->Post([ticket, submitted = std::move(submitted), waiter,
+              loop = to.get()](Front& front) mutable {
+      front.Submit(ticket, std::move(submitted),
+                   [waiter, loop](SubmitResult result) {
+                     loop->AfterTurn([waiter, result = std::move(result)] {
+                       waiter->Resume(result);
+                     });
+                   });
     });
     if (!slot.is_connected()) return;
     slot.assign([weak = std::weak_ptr<Loop>(to), ticket,
@@ -195,9 +207,10 @@ asio::awaitable<ShutdownReport> ShutDown(std::shared_ptr<Loop> loop,
     const std::shared_ptr<Loop> to = std::move(loop);
     auto waiter = std::make_shared<Waiter<decltype(handler), ShutdownReport>>(
         std::move(handler), to->strand());
-    to->Post([options, waiter](Front& front) {
-      front.Shutdown(
-          options, [waiter](ShutdownReport report) { waiter->Resume(report); });
+    to->Post([options, waiter, loop = to.get()](Front& front) {
+      front.Shutdown(options, [waiter, loop](ShutdownReport report) {
+        loop->AfterTurn([waiter, report] { waiter->Resume(report); });
+      });
     });
   };
   co_return co_await asio::async_initiate<const asio::use_awaitable_t<>&,
@@ -212,8 +225,8 @@ class AsioService final : public Service {
     loop_->Post([](Front& front) { front.Abort(); });
   }
 
-  asio::awaitable<SubmitResult> Submit(SubmitRequest request) override {
-    return SubmitTo(loop_, std::move(request));
+  asio::awaitable<SubmitResult> Submit(const SubmitRequest& request) override {
+    return SubmitTo(loop_, request);
   }
   RequestId NextId() override { return ++ids_; }
   void Tell(Fact fact) override {

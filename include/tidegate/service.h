@@ -5,8 +5,9 @@
 // engine (service_engine.h) does what the scheduler decides.
 //
 //   auto service = Service::Create({.scheduler = options}, engine, executor);
-//   SubmitResult result = co_await (*service)->Submit(
-//       {.id = (*service)->NextId(), .request = {.prompt_tokens = 9000}});
+//   SubmitRequest request{.id = (*service)->NextId()};
+//   request.request.prompt_tokens = 9000;
+//   SubmitResult result = co_await (*service)->Submit(request);
 //   if (result.outcome == Outcome::kRejected) Answer503(result.retry_after);
 //
 // Inside there is one strand over the executor; the engine's methods, progress
@@ -142,8 +143,13 @@ class Service {
   // the signal on the coroutine's own executor, as Asio asks. Other than by
   // this, Asio throws operation_aborted into a cancelled coroutine at its next
   // co_await; this_coro::throw_if_cancelled(false) turns that off.
+  //
+  // The request is copied by the call. It must have a name: g++ before 13
+  // destroys a braced temporary of a co_await expression twice, so one does not
+  // compile here.
   virtual boost::asio::awaitable<SubmitResult> Submit(
-      SubmitRequest request) = 0;
+      const SubmitRequest& request) = 0;
+  boost::asio::awaitable<SubmitResult> Submit(SubmitRequest&& request) = delete;
 
   // An id that no other call of NextId() of this service gave; from 1.
   virtual RequestId NextId() = 0;

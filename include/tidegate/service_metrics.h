@@ -37,6 +37,8 @@ struct ServiceMetrics {
   std::int64_t rejected_unsupported = 0;
   std::int64_t cancelled = 0;
   std::int64_t open = 0;
+  // Cancellations that clients asked for; some come after the answer.
+  std::int64_t cancels_asked = 0;
 
   // Prompt tokens not computed yet of open requests; computed and generated
   // tokens so far.
