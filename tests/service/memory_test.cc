@@ -19,6 +19,11 @@ using ::tidegate::testing::Eventually;
 // Live memory as tests set it: one device, or an error.
 class MemoryTest : public testing::ServiceFixture {
  protected:
+  // Before what the probe reads goes.
+  ~MemoryTest() override {
+    service_.reset();
+    threads_.Join();
+  }
   static MemoryProbeReading Used(std::vector<Bytes> used) {
     MemoryProbeReading reading;
     for (const Bytes bytes : used) {
