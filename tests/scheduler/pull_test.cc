@@ -171,10 +171,10 @@ TEST_F(PullTest, AReclaimIsCompletedByItsNumber) {
   EXPECT_THAT(pull_->Tell(Reclaimable{.kind = "pool", .bytes = 6000}, now_),
               IsOk());
   Submit(1, 2000);
+  Next<Admit>();
   const Reclaim reclaim = Next<Reclaim>();
   EXPECT_THAT(pull_->Tell(MemoryReading{{0}}, now_), IsOk());
   EXPECT_THAT(pull_->CompleteReclaim(reclaim.reclaim, 6000, now_), IsOk());
-  Next<Admit>();
   EXPECT_EQ(Next<RunStep>().chunks[0].n, 1024);
 }
 
