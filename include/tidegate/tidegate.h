@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Tidegate: how many prompt tokens to prefill next, whether a request may
-// start, and why not. The whole public interface; examples/embed.cc is the
-// 20-line program that uses it.
+// start, and why not. The whole public interface but for what needs an event
+// loop, a driver or a file (service.h, memory_probe.h: the library
+// tidegate::service); examples/embed.cc is the 20-line program that uses it.
 
 #ifndef TIDEGATE_TIDEGATE_H_
 #define TIDEGATE_TIDEGATE_H_
@@ -19,6 +20,7 @@
 #include "tidegate/plan.h"          // IWYU pragma: export
 #include "tidegate/policy.h"        // IWYU pragma: export
 #include "tidegate/policy_file.h"   // IWYU pragma: export
+#include "tidegate/pull.h"          // IWYU pragma: export
 #include "tidegate/scheduler.h"     // IWYU pragma: export
 #include "tidegate/status.h"        // IWYU pragma: export
 #include "tidegate/time_model.h"    // IWYU pragma: export
