@@ -95,22 +95,17 @@ ChunkNeed ChunkSpace::Need(Tokens start, Tokens end) const {
   const Chunk chunk{.n = end - start, .kv_len = end, .mask = request_.mask};
   ChunkNeed need;
   need.price = estimator_.Total({.chunks = {&chunk, 1}});
-  if (preallocated_ || start > first_) {
-    need.resident = SatAdd(Held(start, chunk.n), need.price.resident_bytes);
-  } else {
-    // A window that was filled by a wider chunk shrinks in this one: what is
-    // given back makes room for what is added.
-    const Bytes held = estimator_.SequenceBytes(start, chunk.n);
-    need.resident = std::max<Bytes>(
-        0, SatAdd(held, need.price.resident_bytes) - held_at_first_);
+  // A window that a wider chunk filled may shrink in this one, but engines give
+  // that back when it has run, and some never: it makes no room for the chunk.
+  Bytes before = Held(start, chunk.n);
+  if (windowed_ && start > first_) {
+    before =
+        std::max(before, Held(start, std::min(limits_.max, start - first_)));
   }
+  need.resident = SatAdd(before, need.price.resident_bytes);
   if (request_.extra_bytes_per_token != 0) {
     need.resident =
         SatAdd(need.resident, SatMul(request_.extra_bytes_per_token, chunk.n));
-  }
-  if (windowed_ && start > first_) {
-    need.resident = std::max(
-        need.resident, Held(start, std::min(limits_.max, start - first_)));
   }
   need.peak = SatAdd(memory_.base, need.resident, need.price.transient_bytes);
   return need;

@@ -103,13 +103,12 @@ class Exhaustive {
   Bytes Peak(Tokens start, Tokens end) const {
     const Chunk chunk{.n = end - start, .kv_len = end};
     const PriceTotals price = w_.estimator.Total({.chunks = {&chunk, 1}});
-    Bytes resident = Held(start, chunk.n) + price.resident_bytes +
-                     w_.request.extra_bytes_per_token * chunk.n;
+    Bytes before = Held(start, chunk.n);
     if (start > first_) {
-      resident =
-          std::max(resident, Held(start, std::min(max_, start - first_)));
+      before = std::max(before, Held(start, std::min(max_, start - first_)));
     }
-    return w_.memory.base + resident + price.transient_bytes;
+    return w_.memory.base + before + price.resident_bytes +
+           w_.request.extra_bytes_per_token * chunk.n + price.transient_bytes;
   }
 
   bool Fits(Tokens start, Tokens end) const {
