@@ -114,6 +114,8 @@ class Fair final : public OrderPolicy {
     return a.served != b.served ? a.served < b.served : ArrivedBefore(a, b);
   }
   bool StableWhileWaiting() const override { return false; }
+  // They have had nothing, and who came first was passed over the longest.
+  bool ArrivalDecidesAmongFresh() const override { return true; }
   bool MayPass(const RequestView& blocked,
                const Context& context) const override {
     return !Late(blocked, context);

@@ -61,7 +61,7 @@ Request& RequestTable::Add(const Arrive& arrive, Instant now,
   const bool inserted = by_id_.emplace(arrive.id, std::move(request)).second;
   TG_CHECK(inserted);
   Show(added, 0, 0);
-  waiting_.insert(added);
+  Wait(added);
   return added;
 }
 
@@ -71,7 +71,7 @@ void RequestTable::Move(Request& request, RequestState state) {
   switch (before) {
     case RequestState::kWaiting:
       TG_CHECK(state == RequestState::kPrefill);
-      waiting_.erase(waiting_.iterator_to(request));
+      StopWaiting(request);
       break;
     case RequestState::kPrefill:
       std::erase(prefilling_, &request);
@@ -86,7 +86,7 @@ void RequestTable::Move(Request& request, RequestState state) {
   switch (state) {
     case RequestState::kWaiting:
       std::erase(admitted_, &request);
-      waiting_.insert(request);
+      Wait(request);
       break;
     case RequestState::kPrefill:
       InsertSorted(prefilling_, &request, ArrivedBefore);
@@ -101,7 +101,7 @@ void RequestTable::Move(Request& request, RequestState state) {
 void RequestTable::Remove(Request& request) {
   switch (request.state) {
     case RequestState::kWaiting:
-      waiting_.erase(waiting_.iterator_to(request));
+      StopWaiting(request);
       break;
     case RequestState::kPrefill:
       std::erase(prefilling_, &request);
@@ -122,10 +122,10 @@ void RequestTable::Remove(Request& request) {
 void RequestTable::Update(Request& request, Bytes claim, Bytes held,
                           const std::function<void(Request&)>& change) {
   const bool waiting = request.state == RequestState::kWaiting;
-  if (waiting) waiting_.erase(waiting_.iterator_to(request));
+  if (waiting) StopWaiting(request);
   change(request);
   Show(request, claim, held);
-  if (waiting) waiting_.insert(request);
+  if (waiting) Wait(request);
 }
 
 void RequestTable::Serve(Request& request, Tokens tokens) {
@@ -148,9 +148,11 @@ Request* RequestTable::First(const OrderPolicy::Context& context,
   };
   for (Request* request : prefilling_) consider(*request);
   if (admitted_only) return first;
-  const bool stable = order_.StableWhileWaiting();
+  const bool one_is_enough =
+      order_.StableWhileWaiting() ||
+      (order_.ArrivalDecidesAmongFresh() && waiting_not_fresh_ == 0);
   for (Request& request : waiting_) {
-    if (consider(request) && stable) break;
+    if (consider(request) && one_is_enough) break;
   }
   return first;
 }
@@ -172,6 +174,16 @@ void RequestTable::Show(Request& request, Bytes claim, Bytes held) {
     tenant_served = tenants_.at(request.tenant).served;
   }
   request.view = request.View(claim, held, tenant_served);
+}
+
+void RequestTable::Wait(Request& request) {
+  waiting_.insert(request);
+  if (!Fresh(request)) ++waiting_not_fresh_;
+}
+
+void RequestTable::StopWaiting(Request& request) {
+  waiting_.erase(waiting_.iterator_to(request));
+  if (!Fresh(request)) --waiting_not_fresh_;
 }
 
 bool RequestTable::Skipped(const Request& request,

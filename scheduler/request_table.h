@@ -125,8 +125,9 @@ class RequestTable {
   void Serve(Request& request, Tokens tokens);
 
   // The first request of those whose prompt is not computed, apart from those
-  // in `skipped`; null when there is none. O(log waiting) for orders that are
-  // stable while waiting, O(waiting) for others.
+  // in `skipped`; null when there is none. Looks at one waiting request where
+  // the order is stable while waiting, or where arrival decides and all are
+  // fresh; at all of them otherwise.
   Request* First(const OrderPolicy::Context& context,
                  std::span<const RequestId> skipped, bool admitted_only);
 
@@ -163,6 +164,12 @@ class RequestTable {
   };
 
   void Show(Request& request, Bytes claim, Bytes held);
+  void Wait(Request& request);
+  void StopWaiting(Request& request);
+  // Never served and without a tenant.
+  static bool Fresh(const Request& request) {
+    return request.served == 0 && request.tenant.empty();
+  }
   bool Skipped(const Request& request,
                std::span<const RequestId> skipped) const;
 
@@ -172,6 +179,7 @@ class RequestTable {
   absl::flat_hash_map<RequestId, std::unique_ptr<Request>> by_id_;
   absl::flat_hash_map<std::string, Tenant> tenants_;
   Waiting waiting_;
+  std::int64_t waiting_not_fresh_ = 0;
   std::vector<Request*> prefilling_;
   std::vector<Request*> admitted_;
   std::int64_t decoding_ = 0;

@@ -145,6 +145,10 @@ class OrderPolicy {
   // Whether Before() of two requests that wait is the same in every context:
   // then the first of many is found without looking at all of them.
   virtual bool StableWhileWaiting() const = 0;
+  // Whether, of requests without a tenant that wait and were never served, the
+  // earlier arrival is always served first: then the first of many of those is
+  // found without looking at all of them.
+  virtual bool ArrivalDecidesAmongFresh() const { return false; }
   // Whether a request may be admitted past `blocked`, which is first but waits
   // for memory. A policy that always says yes can starve it.
   virtual bool MayPass(const RequestView& blocked,
