@@ -13,6 +13,16 @@
 
 #include "tests/service/harness.h"
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+// Asio frees shared executors after a release decrement and an acquire fence.
+// That is correct, and the thread sanitizer does not know fences.
+extern "C" const char* __tsan_default_suppressions() {
+  return "race:boost::asio::detail::ref_count_down\n";
+}
+#endif
+#endif
+
 namespace tidegate {
 namespace {
 
