@@ -318,6 +318,11 @@ absl::Status Core::On(const ReclaimDone& event) {
     return absl::NotFoundError(
         Concat("reclaim ", event.reclaim, " is not under way"));
   }
+  // Of an engine that reads no memory, its word is all there is.
+  if (!has_readings_) {
+    memory_.Read(std::max<Bytes>(0, Live() - event.freed_bytes),
+                 ledger_.resident());
+  }
   return absl::OkStatus();
 }
 

@@ -493,6 +493,16 @@ TEST_F(SchedulerTest, APendingReleaseThatNeverEndsIsNotWaitedForForEver) {
   EXPECT_EQ(rejects.size(), 1u);
 }
 
+TEST_F(SchedulerTest, WithoutReadingsWhatAReclaimFreedIsBelieved) {
+  options_.memory.base = 9000;
+  Send(Reclaimable{.kind = "cache", .bytes = 5000});
+  const auto asked = Of<Reclaim>(Submit(1, 3000));
+  ASSERT_EQ(asked.size(), 1u);
+  Send(Reclaimable{.kind = "cache", .bytes = 5000 - asked[0].bytes});
+  Send(ReclaimDone{.reclaim = asked[0].reclaim, .freed_bytes = asked[0].bytes});
+  EXPECT_TRUE(running_.has_value());
+}
+
 TEST_F(SchedulerTest, TenantsShareWhateverTheyAskFor) {
   options_.order_policy = "fair";
   options_.memory.ceiling = 1'000'000;
