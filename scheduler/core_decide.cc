@@ -331,7 +331,9 @@ bool Core::GiveUpIfDoomed(Request& request) {
   const auto fits_with = [&](Bytes room) {
     if (room <= memory_.IdleRoom()) return false;
     MemoryLimits better = idle;
-    better.base = std::max<Bytes>(0, idle.base - (room - memory_.IdleRoom()));
+    // What is live may lie as far above the line as a number goes.
+    const __int128 gain = static_cast<__int128>(room) - memory_.IdleRoom();
+    better.base = gain >= idle.base ? 0 : idle.base - static_cast<Bytes>(gain);
     const absl::StatusOr<Plan> then =
         PlanPrompt(Prices(), remainder, better, limits_,
                    {.want_largest_prompt = false, .any_sequence = true});
