@@ -26,6 +26,7 @@ using internal::Concat;
 using internal::DeviceMatches;
 using internal::DidYouMean;
 using internal::InvalidArgument;
+using internal::Suggest;
 
 namespace {
 
@@ -155,6 +156,12 @@ absl::StatusOr<Catalogue> Catalogue::With(std::string_view text,
   return catalogue;
 }
 
+absl::StatusOr<Catalogue> Catalogue::BuiltinWith(std::string_view text,
+                                                 std::string_view file) {
+  if (text.empty()) return Builtin();
+  return Builtin().With(text, file);
+}
+
 absl::StatusOr<ResolvedEngine> Catalogue::Resolve(
     const EngineSpec& spec) const {
   ResolvedEngine resolved;
@@ -192,10 +199,9 @@ absl::StatusOr<ResolvedEngine> Catalogue::Resolve(
   for (const auto& [name, value] : spec.options) {
     const CatalogueOption* option = engine->FindOption(name);
     if (option == nullptr) {
-      const std::string_view near = DidYouMean(name, option_names);
-      return InvalidArgument(
-          "engine.options.", name, ": ", engine->name, " has no such option",
-          near.empty() ? "" : Concat("; did you mean \"", near, "\"?"));
+      return InvalidArgument("engine.options.", name, ": ", engine->name,
+                             " has no such option",
+                             Suggest(name, option_names));
     }
     TG_RETURN_IF_ERROR(
         CheckOptionValue(*option, value, Concat("engine.options.", name)));

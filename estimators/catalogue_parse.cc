@@ -35,11 +35,8 @@ void ReadWords(TomlReader& reader, std::string_view key,
   for (const std::string& name : names) {
     const auto at = std::find(words.begin(), words.end(), name);
     if (at == words.end()) {
-      const std::string_view near = DidYouMean(name, words);
       return reader.Error(
-          key,
-          Concat("unknown word \"", name, "\"",
-                 near.empty() ? "" : Concat("; did you mean \"", near, "\"?")));
+          key, Concat("unknown word \"", name, "\"", Suggest(name, words)));
     }
     out->push_back(static_cast<T>(at - words.begin()));
   }
@@ -112,11 +109,8 @@ void ReadRuleOptions(TomlReader& reader, const CatalogueEngine& engine,
   for (const std::string_view name : options.Keys()) {
     const CatalogueOption* option = engine.FindOption(name);
     if (option == nullptr) {
-      const std::string_view near = DidYouMean(name, names);
       return options.Error(
-          name,
-          Concat("the engine has no such option",
-                 near.empty() ? "" : Concat("; did you mean \"", near, "\"?")));
+          name, Concat("the engine has no such option", Suggest(name, names)));
     }
     std::vector<std::string> values(1);
     const TomlNode* raw = options.Raw(name);
@@ -200,10 +194,8 @@ absl::Status CheckOptionValue(const CatalogueOption& option,
       list += Concat(list.empty() ? "" : ", ", allowed);
       values.push_back(allowed);
     }
-    const std::string_view near = DidYouMean(value, values);
-    return InvalidArgument(
-        where, ": expected one of ", list, ", got \"", value, "\"",
-        near.empty() ? "" : Concat("; did you mean \"", near, "\"?"));
+    return InvalidArgument(where, ": expected one of ", list, ", got \"", value,
+                           "\"", Suggest(value, values));
   }
   double number = 0;
   const char* end = value.data() + value.size();

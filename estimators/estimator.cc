@@ -16,7 +16,6 @@
 namespace tidegate {
 
 using internal::Concat;
-using internal::DidYouMean;
 using internal::GenericKernel;
 using internal::GenericLaw;
 using internal::InvalidArgument;
@@ -76,12 +75,7 @@ absl::StatusOr<CreatedEstimator> CreateEstimator(
   const std::string_view use = options.use;
   const auto at = std::find(kUses.begin(), kUses.end(), use);
   if (at == kUses.end()) {
-    const std::string_view near = DidYouMean(use, kUses);
-    return InvalidArgument(
-        "estimator.use: expected fused, tiled, unfused, catalog or calibrated, "
-        "got \"",
-        use, "\"",
-        near.empty() ? "" : Concat("; did you mean \"", near, "\"?"));
+    return internal::UnknownWord("estimator.use", use, kUses);
   }
 
   const Catalogue* catalogue = &Catalogue::Builtin();

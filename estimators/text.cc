@@ -104,6 +104,36 @@ std::string_view DidYouMean(std::string_view word,
   return nearest;
 }
 
+std::string Suggest(std::string_view word,
+                    std::span<const std::string_view> candidates) {
+  const std::string_view near = DidYouMean(word, candidates);
+  return near.empty() ? "" : Concat("; did you mean \"", near, "\"?");
+}
+
+absl::Status UnknownWord(std::string_view key, std::string_view word,
+                         std::span<const std::string_view> words) {
+  std::string list;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const bool last = i + 1 == words.size();
+    list += Concat(i == 0 ? "" : last ? " or " : ", ", words[i]);
+  }
+  return InvalidArgument(key, ": expected ", list, ", got \"", word, "\"",
+                         Suggest(word, words));
+}
+
+std::string Grouped(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  const std::size_t first = number < 0 ? 1 : 0;
+  for (std::size_t i = digits.size(); i > first + 3; i -= 3) {
+    digits.insert(i - 3, ",");
+  }
+  return digits;
+}
+
+std::string TokenCount(std::int64_t tokens) {
+  return Concat(Grouped(tokens), tokens == 1 ? " token" : " tokens");
+}
+
 std::string FormatBytes(std::int64_t bytes) {
   constexpr std::array<const char*, 7> kNames = {"B",   "KiB", "MiB", "GiB",
                                                  "TiB", "PiB", "EiB"};

@@ -9,6 +9,7 @@
 #define TIDEGATE_ESTIMATORS_TEXT_H_
 
 #include <concepts>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,6 +44,21 @@ absl::Status InvalidArgument(const Pieces&... pieces) {
 // be what was meant; otherwise empty.
 std::string_view DidYouMean(std::string_view word,
                             std::span<const std::string_view> candidates);
+
+// "; did you mean "x"?" with the nearest candidate, or nothing: the end of a
+// message about `word`.
+std::string Suggest(std::string_view word,
+                    std::span<const std::string_view> candidates);
+
+// "KEY: expected a, b or c, got "x"; did you mean "a"?": for a word that is
+// none of `words`.
+absl::Status UnknownWord(std::string_view key, std::string_view word,
+                         std::span<const std::string_view> words);
+
+// "327,000", for people.
+std::string Grouped(std::int64_t number);
+// "1,234 tokens", "1 token".
+std::string TokenCount(std::int64_t tokens);
 
 // "12.74 GiB", "32.00 MiB", "512 B": for people; JSON keeps integers.
 std::string FormatBytes(std::int64_t bytes);

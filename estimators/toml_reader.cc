@@ -403,10 +403,8 @@ bool TomlReader::Word(std::string_view key,
     }
     list += Concat(i == 0 ? "" : ", ", words[i]);
   }
-  const std::string_view near = DidYouMean(node->string, words);
-  Error(key,
-        Concat("expected one of ", list, ", got \"", node->string, "\"",
-               near.empty() ? "" : Concat("; did you mean \"", near, "\"?")));
+  Error(key, Concat("expected one of ", list, ", got \"", node->string, "\"",
+                    Suggest(node->string, words)));
   return false;
 }
 
@@ -446,9 +444,7 @@ absl::Status TomlReader::Finish() {
     if (std::find(known.begin(), known.end(), entry.key) != known.end()) {
       continue;
     }
-    const std::string_view near = DidYouMean(entry.key, known);
-    const std::string hint =
-        near.empty() ? "" : Concat("; did you mean \"", near, "\"?");
+    const std::string hint = Suggest(entry.key, known);
     ErrorAt(entry.line, entry.column, entry.key, Concat("unknown key", hint));
     break;
   }

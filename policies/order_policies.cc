@@ -21,9 +21,6 @@
 namespace tidegate {
 namespace {
 
-using internal::Concat;
-using internal::InvalidArgument;
-
 // Ids decide ties, so that the answer does not depend on how candidates lie.
 bool ArrivedBefore(const RequestView& a, const RequestView& b) {
   return a.arrived != b.arrived ? a.arrived < b.arrived : a.id < b.id;
@@ -134,11 +131,7 @@ absl::StatusOr<std::unique_ptr<OrderPolicy>> CreateOrderPolicy(
   if (policy != nullptr) return policy;
   constexpr std::array<std::string_view, 4> kNames = {"fcfs", "priority",
                                                       "shortest", "fair"};
-  const std::string_view near = internal::DidYouMean(name, kNames);
-  return InvalidArgument(
-      "order.use: expected fcfs, priority, shortest or fair, got \"", name,
-      "\"",
-      near.empty() ? std::string() : Concat("; did you mean \"", near, "\"?"));
+  return internal::UnknownWord("order.use", name, kNames);
 }
 
 }  // namespace tidegate

@@ -113,12 +113,6 @@ std::string Line(const Arithmetic& a) {
 
 }  // namespace
 
-std::string GroupedTokens(Tokens tokens) {
-  std::string digits = std::to_string(tokens);
-  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
-  return digits;
-}
-
 Arithmetic ArithmeticOf(const ChunkSpace& space, const ChunkNeed& need,
                         Tokens n, Tokens kv_len) {
   const MemoryLimits& memory = space.memory();
@@ -151,10 +145,10 @@ Refusal ExplainRefusal(const ChunkSpace& space, const ChunkNeed* decode) {
     const Candidate candidate = Cheapest(space, space.first());
     refusal.arithmetic = ArithmeticOf(
         space, candidate.need, candidate.end - space.first(), candidate.end);
-    refusal.reason = Concat("a span of ", GroupedTokens(span.length),
-                            " tokens at ", GroupedTokens(span.start),
+    refusal.reason = Concat("a span of ", Grouped(span.length), " tokens at ",
+                            Grouped(span.start),
                             " may not be cut and is wider than chunk.max = ",
-                            GroupedTokens(space.limits().max));
+                            Grouped(space.limits().max));
     return refusal;
   }
   const Tokens start = FurthestStart(space);
@@ -198,9 +192,9 @@ std::string AdmissionReason(const ChunkSpace& space, const Plan& plan) {
   }
   const std::size_t count = plan.chunks.size();
   return Concat("fits in ", count, count == 1 ? " chunk" : " chunks", " of ",
-                narrowest == widest ? GroupedTokens(widest)
-                                    : Concat(GroupedTokens(narrowest), " to ",
-                                             GroupedTokens(widest)),
+                narrowest == widest
+                    ? Grouped(widest)
+                    : Concat(Grouped(narrowest), " to ", Grouped(widest)),
                 " tokens; the peak is ", FormatBytes(plan.peak_bytes), " of ",
                 FormatBytes(space.line()));
 }
@@ -208,7 +202,7 @@ std::string AdmissionReason(const ChunkSpace& space, const Plan& plan) {
 std::string LargestPromptNote(Tokens tokens) {
   return tokens == 0 ? std::string("; no prompt would fit")
                      : Concat("; the largest prompt that fits has ",
-                              GroupedTokens(tokens), " tokens");
+                              Grouped(tokens), " tokens");
 }
 
 }  // namespace internal
@@ -216,9 +210,8 @@ std::string LargestPromptNote(Tokens tokens) {
 std::string Describe(const Arithmetic& a) {
   using internal::Concat;
   using internal::FormatBytes;
-  const std::string chunk =
-      Concat(internal::GroupedTokens(a.n), a.n == 1 ? " token" : " tokens",
-             " at kv length ", internal::GroupedTokens(a.kv_len));
+  const std::string chunk = Concat(internal::TokenCount(a.n), " at kv length ",
+                                   internal::Grouped(a.kv_len));
   const Bytes sum = SatAdd(a.live, a.claims, a.resident, a.transient);
   const bool over = sum > a.ceiling - a.headroom;
   std::string text =

@@ -30,9 +30,6 @@ Arithmetic ArithmeticOf(const ChunkSpace& space, const ChunkNeed& need,
 std::string AdmissionReason(const ChunkSpace& space, const Plan& plan);
 std::string LargestPromptNote(Tokens tokens);
 
-// "327,000".
-std::string GroupedTokens(Tokens tokens);
-
 }  // namespace tidegate::internal
 
 #endif  // TIDEGATE_POLICIES_REFUSAL_H_

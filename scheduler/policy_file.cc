@@ -9,14 +9,13 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <map>
 #include <sstream>
-#include <system_error>
 #include <utility>
 
 #include "estimators/json_reader.h"
+#include "estimators/read_file.h"
 #include "estimators/text.h"
 #include "estimators/toml_reader.h"
 #include "scheduler/policy_keys.h"
@@ -131,11 +130,8 @@ bool Reader::ReadWord(const PolicyKey& key, TomlReader& in,
       return false;
     }
   }
-  const std::string_view near = internal::DidYouMean(word, key.words);
-  in.Error(
-      key.name,
-      Concat("expected one of ", list, ", got \"", word, "\"",
-             near.empty() ? "" : Concat("; did you mean \"", near, "\"?")));
+  in.Error(key.name, Concat("expected one of ", list, ", got \"", word, "\"",
+                            internal::Suggest(word, key.words)));
   return false;
 }
 
@@ -424,19 +420,29 @@ absl::StatusOr<PolicyFile> ParsePolicyFile(std::string_view text,
   return Reader(root, file).Read();
 }
 
+absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(const PolicyFile& policy,
+                                                      ModelShape shape,
+                                                      EngineSpec engine) {
+  EstimatorOptions options;
+  options.shape = std::move(shape);
+  options.engine = std::move(engine);
+  options.use = policy.estimator.value_or(options.use);
+  options.tile_q = policy.tile_q.value_or(options.tile_q);
+  options.tile_k = policy.tile_k.value_or(options.tile_k);
+  options.score_bytes =
+      policy.unknown_score_bytes.value_or(options.score_bytes);
+  if (policy.catalogue.has_value()) {
+    TG_ASSIGN_OR_RETURN(options.catalogue,
+                        internal::ReadFile(*policy.catalogue, "file"));
+    options.catalogue_file = *policy.catalogue;
+  }
+  return options;
+}
+
 absl::StatusOr<PolicyFile> LoadPolicyFile(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    return absl::InvalidArgumentError(
-        Concat(path, ": expected a policy file, got a directory"));
-  }
-  std::ifstream in(path, std::ios::binary);
-  if (!in) {
-    return absl::NotFoundError(Concat(path, ": cannot read the policy file"));
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  return ParsePolicyFile(text.str(), path);
+  TG_ASSIGN_OR_RETURN(const std::string text,
+                      internal::ReadFile(path, "policy file"));
+  return ParsePolicyFile(text, path);
 }
 
 }  // namespace tidegate

@@ -4,10 +4,8 @@
 #include "simulator/judge.h"
 
 #include <algorithm>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -19,37 +17,6 @@
 
 namespace tidegate::internal {
 namespace {
-
-absl::StatusOr<std::string> ReadCatalogue(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) {
-    return absl::NotFoundError(Concat(path, ": cannot read the catalogue"));
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(
-    const Scenario& scenario) {
-  const PolicyFile& policy = scenario.policy;
-  EstimatorOptions options;
-  options.shape = scenario.shape;
-  options.engine = scenario.engine;
-  options.use = policy.estimator.value_or(options.use);
-  // The calibrator corrects the catalogue's price; the scheduler is told by
-  // the policy.
-  if (options.use == "calibrated") options.use = "catalog";
-  options.tile_q = policy.tile_q.value_or(options.tile_q);
-  options.tile_k = policy.tile_k.value_or(options.tile_k);
-  options.score_bytes =
-      policy.unknown_score_bytes.value_or(options.score_bytes);
-  if (policy.catalogue.has_value()) {
-    TG_ASSIGN_OR_RETURN(options.catalogue, ReadCatalogue(*policy.catalogue));
-    options.catalogue_file = *policy.catalogue;
-  }
-  return options;
-}
 
 // The mixer whose heads the formulas of the world are about: the widest full
 // attention. A model that has none attends through its widest window.
@@ -72,11 +39,9 @@ const Mixer* AttentionOf(const ModelShape& shape) {
 
 absl::StatusOr<RouteTable> RoutesOf(const EstimatorOptions& options,
                                     const Mixer& mixer) {
-  Catalogue catalogue = Catalogue::Builtin();
-  if (!options.catalogue.empty()) {
-    TG_ASSIGN_OR_RETURN(
-        catalogue, catalogue.With(options.catalogue, options.catalogue_file));
-  }
+  TG_ASSIGN_OR_RETURN(
+      const Catalogue catalogue,
+      Catalogue::BuiltinWith(options.catalogue, options.catalogue_file));
   TG_ASSIGN_OR_RETURN(const ResolvedEngine engine,
                       catalogue.Resolve(options.engine));
   return catalogue.Bind(engine,
@@ -287,8 +252,9 @@ void JudgeRun(const Scenario& scenario, Driver& driver, Verdicts& verdicts) {
 }  // namespace
 
 absl::StatusOr<DriverOptions> MakeDriverOptions(const Scenario& scenario) {
-  TG_ASSIGN_OR_RETURN(const EstimatorOptions estimator_options,
-                      MakeEstimatorOptions(scenario));
+  TG_ASSIGN_OR_RETURN(
+      const EstimatorOptions estimator_options,
+      MakeEstimatorOptions(scenario.policy, scenario.shape, scenario.engine));
   TG_ASSIGN_OR_RETURN(CreatedEstimator created,
                       CreateEstimator(estimator_options));
   const std::shared_ptr<const Estimator> estimator =

@@ -3,14 +3,11 @@
 
 #include "simulator/replay.h"
 
-#include <filesystem>
-#include <fstream>
 #include <iterator>
-#include <sstream>
-#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "estimators/read_file.h"
 #include "estimators/text.h"
 #include "simulator/judge.h"
 #include "simulator/scenario.h"
@@ -22,20 +19,6 @@ namespace {
 using internal::Concat;
 using internal::InvalidArgument;
 using internal::Scenario;
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    return InvalidArgument(path, ": expected a scenario file, got a directory");
-  }
-  std::ifstream in(path, std::ios::binary);
-  if (!in) {
-    return absl::NotFoundError(Concat(path, ": cannot read the scenario file"));
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 ReplayCounts RunAll(const std::vector<Scenario>& scenarios,
                     const LineSink& print) {
@@ -71,7 +54,8 @@ absl::StatusOr<ReplayCounts> ReplayFiles(std::span<const std::string> paths,
                                          const LineSink& print) {
   std::vector<Scenario> all;
   for (const std::string& path : paths) {
-    TG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+    TG_ASSIGN_OR_RETURN(const std::string text,
+                        internal::ReadFile(path, "scenario file"));
     TG_ASSIGN_OR_RETURN(std::vector<Scenario> scenarios,
                         internal::ParseScenarios(text, path));
     std::move(scenarios.begin(), scenarios.end(), std::back_inserter(all));

@@ -4,15 +4,13 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
 
 #include "estimators/json_reader.h"
+#include "estimators/read_file.h"
 #include "estimators/text.h"
 #include "tidegate/simulator.h"
 #include "tidegate/status.h"
@@ -180,15 +178,9 @@ absl::StatusOr<Trace> ParseTrace(std::string_view text, std::string_view file) {
 }
 
 absl::StatusOr<Trace> LoadTrace(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    return InvalidArgument(path, ": expected a trace, got a directory");
-  }
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::NotFoundError(Concat(path, ": cannot read the trace"));
-  std::ostringstream text;
-  text << in.rdbuf();
-  return ParseTrace(text.str(), path);
+  TG_ASSIGN_OR_RETURN(const std::string text,
+                      internal::ReadFile(path, "trace"));
+  return ParseTrace(text, path);
 }
 
 }  // namespace tidegate

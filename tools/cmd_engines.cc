@@ -184,10 +184,8 @@ absl::StatusOr<const CatalogueEngine*> FindEngine(const Catalogue& catalogue,
     names.push_back(engine.name);
     list += Concat(list.empty() ? "" : ", ", engine.name);
   }
-  const std::string_view near = internal::DidYouMean(name, names);
-  return internal::InvalidArgument(
-      "NAME: expected one of ", list, ", got \"", name, "\"",
-      near.empty() ? "" : Concat("; did you mean \"", near, "\"?"));
+  return internal::InvalidArgument("NAME: expected one of ", list, ", got \"",
+                                   name, "\"", internal::Suggest(name, names));
 }
 
 }  // namespace

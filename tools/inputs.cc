@@ -4,12 +4,9 @@
 #include "tools/inputs.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-#include <system_error>
 #include <utility>
 
+#include "estimators/read_file.h"
 #include "estimators/text.h"
 #include "scheduler/units.h"
 #include "tidegate/catalogue.h"
@@ -27,8 +24,7 @@ absl::Status OverlayBytes(const std::optional<std::string>& value,
   if (!value.has_value()) return absl::OkStatus();
   Bytes bytes = 0;
   if (!internal::ParseBytes(*value, &bytes) || bytes < min) {
-    return InvalidArgument(flag, ": expected bytes",
-                           min > 0 ? " above 0" : "",
+    return InvalidArgument(flag, ": expected bytes", min > 0 ? " above 0" : "",
                            ", such as \"36 GiB\" or 4096, got \"", *value,
                            "\"");
   }
@@ -97,25 +93,18 @@ absl::Status LoadModel(Inputs* inputs) {
 
 absl::Status MakeEstimator(Inputs* inputs) {
   const PolicyFile& policy = inputs->policy;
-  EstimatorOptions& options = inputs->estimator_options;
-  options.use = policy.estimator.value_or("catalog");
-  if (!policy.engine.has_value() && options.use == "catalog") {
+  if (!policy.engine.has_value() &&
+      policy.estimator.value_or("catalog") == "catalog") {
     return InvalidArgument(
         "missing --engine: NAME@VERSION/DEVICE such as mlx@0.31.2/metal, or a "
         "policy file with [engine]");
   }
   inputs->engine = policy.engine.value_or(EngineSpec{});
-  options.shape = inputs->shape;
-  options.engine = inputs->engine;
-  options.tile_q = policy.tile_q.value_or(options.tile_q);
-  options.tile_k = policy.tile_k.value_or(options.tile_k);
-  options.score_bytes =
-      policy.unknown_score_bytes.value_or(options.score_bytes);
-  if (policy.catalogue.has_value()) {
-    TG_ASSIGN_OR_RETURN(options.catalogue, ReadFile(*policy.catalogue));
-    options.catalogue_file = *policy.catalogue;
-  }
-  TG_ASSIGN_OR_RETURN(CreatedEstimator created, CreateEstimator(options));
+  TG_ASSIGN_OR_RETURN(
+      inputs->estimator_options,
+      MakeEstimatorOptions(policy, inputs->shape, inputs->engine));
+  TG_ASSIGN_OR_RETURN(CreatedEstimator created,
+                      CreateEstimator(inputs->estimator_options));
   inputs->estimator = std::move(created.estimator);
   inputs->warnings.insert(inputs->warnings.end(), created.warnings.begin(),
                           created.warnings.end());
@@ -230,8 +219,7 @@ absl::StatusOr<Tokens> ReadTokens(const std::optional<std::string>& value,
   Tokens tokens = 0;
   if (!internal::ParseTokens(*value, &tokens) || tokens < min) {
     return InvalidArgument(flag, ": expected ", min, " to ", kTokensMax,
-                           " tokens, such as 4096 or 8k, got \"", *value,
-                           "\"");
+                           " tokens, such as 4096 or 8k, got \"", *value, "\"");
   }
   return tokens;
 }
@@ -241,24 +229,11 @@ absl::StatusOr<MaskKind> ReadMask(const Arguments& args) {
   if (std::optional<MaskKind> mask = ParseMask(*args.mask)) return *mask;
   constexpr std::string_view kMasks[] = {"none",  "causal", "bool",
                                          "float", "array",  "lower_right"};
-  const std::string_view near = internal::DidYouMean(*args.mask, kMasks);
-  return InvalidArgument(
-      "--mask: expected none, causal, bool, float, array or lower_right, got \"",
-      *args.mask, "\"",
-      near.empty() ? "" : Concat("; did you mean \"", near, "\"?"));
+  return internal::UnknownWord("--mask", *args.mask, kMasks);
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    return absl::InvalidArgumentError(
-        Concat(path, ": expected a file, got a directory"));
-  }
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::NotFoundError(Concat(path, ": cannot read the file"));
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
+  return internal::ReadFile(path, "file");
 }
 
 void PrintWarnings(const std::vector<std::string>& warnings,

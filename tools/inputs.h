@@ -43,8 +43,8 @@ absl::StatusOr<PolicyFile> MergePolicy(const Arguments& args);
 
 // Limits that a plan needs. A missing ceiling is an error; settings without
 // effect, and a base that nobody stated, become warnings.
-absl::StatusOr<MemoryLimits> ReadMemoryLimits(const Inputs& inputs,
-                                              std::vector<std::string>* warnings);
+absl::StatusOr<MemoryLimits> ReadMemoryLimits(
+    const Inputs& inputs, std::vector<std::string>* warnings);
 ChunkLimits ReadChunkLimits(const PolicyFile& policy);
 
 // ValidateLimits(); its warnings are kept unless the policy file gave the same.

@@ -60,19 +60,6 @@ std::string TextTable::ToString() const {
   return out;
 }
 
-std::string Grouped(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  const std::size_t first = number < 0 ? 1 : 0;
-  for (std::size_t i = digits.size(); i > first + 3; i -= 3) {
-    digits.insert(i - 3, ",");
-  }
-  return digits;
-}
-
-std::string TokenCount(Tokens tokens) {
-  return Concat(Grouped(tokens), tokens == 1 ? " token" : " tokens");
-}
-
 std::string Number(double value, int decimals) {
   char text[64];
   std::snprintf(text, sizeof(text), "%.*f", decimals, value);
@@ -125,8 +112,7 @@ void JsonWriter::End() {
 
 // Names of files need not be UTF-8, which JSON is: the bytes are replaced.
 std::string JsonWriter::ToString() const {
-  return impl_->root.dump(2, ' ', false, Json::error_handler_t::replace) +
-         "\n";
+  return impl_->root.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 std::string JsonWriter::ToLine() const {
   return impl_->root.dump(-1, ' ', false, Json::error_handler_t::replace) +
@@ -163,11 +149,11 @@ std::string RangeTable(const std::vector<PlannedChunk>& chunks,
     if (i == head && cut) {
       std::int64_t count = 0;
       for (std::size_t j = head; j < tail; ++j) count += ranges[j].count;
-      table.Add({Concat(Grouped(ranges[head].start), " to ",
-                        Grouped(ranges[tail - 1].end)),
-                 Concat(Grouped(ranges[head].n), " to ",
-                        Grouped(ranges[tail - 1].n)),
-                 Grouped(count), "…"});
+      table.Add(
+          {Concat(Grouped(ranges[head].start), " to ",
+                  Grouped(ranges[tail - 1].end)),
+           Concat(Grouped(ranges[head].n), " to ", Grouped(ranges[tail - 1].n)),
+           Grouped(count), "…"});
     }
     if (i >= head && i < tail) continue;
     const ChunkRange& range = ranges[i];

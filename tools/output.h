@@ -22,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include "estimators/text.h"
 #include "tidegate/estimator.h"
 #include "tidegate/plan.h"
 
@@ -42,10 +43,8 @@ class TextTable {
   std::vector<Align> align_;
 };
 
-// "327,000".
-std::string Grouped(std::int64_t number);
-// "1,234 tokens", "1 token".
-std::string TokenCount(Tokens tokens);
+using internal::Grouped;
+using internal::TokenCount;
 // "0.125", "12.5": as many digits as matter.
 std::string Number(double value, int decimals);
 
@@ -64,8 +63,9 @@ class JsonWriter {
     Put(key, std::string_view(value));
   }
   template <std::integral T>
-    requires(!std::same_as<T, bool> && !std::same_as<T, std::int64_t>)
-  void Put(std::string_view key, T value) {
+  requires(!std::same_as<T, bool> &&
+           !std::same_as<T, std::int64_t>) void Put(std::string_view key,
+                                                    T value) {
     Put(key, static_cast<std::int64_t>(value));
   }
   void PutNull(std::string_view key);

@@ -113,11 +113,9 @@ absl::StatusOr<std::vector<LayerRoute>> LayerRoutes(const Inputs& inputs,
   std::vector<LayerRoute> routes;
   const EstimatorOptions& options = inputs.estimator_options;
   if (options.use != "catalog") return routes;
-  Catalogue catalogue = Catalogue::Builtin();
-  if (!options.catalogue.empty()) {
-    TG_ASSIGN_OR_RETURN(
-        catalogue, catalogue.With(options.catalogue, options.catalogue_file));
-  }
+  TG_ASSIGN_OR_RETURN(
+      const Catalogue catalogue,
+      Catalogue::BuiltinWith(options.catalogue, options.catalogue_file));
   TG_ASSIGN_OR_RETURN(const ResolvedEngine engine,
                       catalogue.Resolve(options.engine));
   const ModelShape& shape = inputs.shape;

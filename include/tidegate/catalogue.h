@@ -239,6 +239,11 @@ class Catalogue {
   absl::StatusOr<Catalogue> With(std::string_view text,
                                  std::string_view file) const;
 
+  // The built-in catalogue with the engine of `text` added; alone when `text`
+  // is empty.
+  static absl::StatusOr<Catalogue> BuiltinWith(std::string_view text,
+                                               std::string_view file);
+
   // Looks the engine up and checks its options. InvalidArgument for an option
   // or a value that the engine does not have. An unknown engine, device or
   // version is no error: it is assumed, with a warning. The result points into

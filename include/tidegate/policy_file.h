@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "tidegate/engine.h"
+#include "tidegate/estimator.h"
 #include "tidegate/model_config.h"
 #include "tidegate/plan.h"
 
@@ -69,6 +70,12 @@ struct PolicyFile {
 
   std::vector<std::string> warnings;
 };
+
+// What the policy asks for of an estimator of this model on this engine. Reads
+// the catalogue file that it names: NotFound when that cannot be read.
+absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(const PolicyFile& policy,
+                                                      ModelShape shape,
+                                                      EngineSpec engine);
 
 // `text` is TOML; `file` names it in messages and anchors relative paths.
 // InvalidArgument: "FILE:LINE:COLUMN: TABLE.KEY: expected …, got …".

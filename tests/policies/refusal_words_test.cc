@@ -1,6 +1,7 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 
+#include "estimators/text.h"
 #include "policies/refusal.h"
 #include "tests/testing/fake_estimator.h"
 #include "tests/testing/matchers.h"
@@ -47,10 +48,10 @@ TEST(RefusalWordsTest, ABufferWithinItsLimitIsNotMentioned) {
 }
 
 TEST(RefusalWordsTest, TokensAreGroupedByThousands) {
-  EXPECT_EQ(internal::GroupedTokens(0), "0");
-  EXPECT_EQ(internal::GroupedTokens(999), "999");
-  EXPECT_EQ(internal::GroupedTokens(1000), "1,000");
-  EXPECT_EQ(internal::GroupedTokens(100'000'000), "100,000,000");
+  EXPECT_EQ(internal::Grouped(0), "0");
+  EXPECT_EQ(internal::Grouped(999), "999");
+  EXPECT_EQ(internal::Grouped(1000), "1,000");
+  EXPECT_EQ(internal::Grouped(100'000'000), "100,000,000");
 }
 
 TEST(RefusalWordsTest, TheCheapestWidthIsShownAndNotTheNarrowest) {
