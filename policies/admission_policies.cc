@@ -22,6 +22,7 @@
 #include "estimators/text.h"
 #include "policies/chunk_space.h"
 #include "policies/full_claim.h"
+#include "policies/plan_search.h"
 #include "policies/safety.h"
 #include "tidegate/policy.h"
 #include "tidegate/status.h"
@@ -29,20 +30,16 @@
 namespace tidegate {
 namespace {
 
-using internal::Concat;
 using internal::FullClaim;
-using internal::InvalidArgument;
 using internal::Stake;
-
-constexpr PlanOptions kAnySequence = {.want_largest_prompt = false,
-                                      .any_sequence = true};
 
 bool Fits(const AdmissionPolicy::Question& question, const PlanRequest& request,
           Bytes base) {
   MemoryLimits memory = question.memory.limits;
   memory.base = std::max<Bytes>(0, base);
-  const absl::StatusOr<Plan> plan = PlanPrompt(
-      question.estimator, request, memory, question.limits, kAnySequence);
+  const absl::StatusOr<Plan> plan =
+      PlanPrompt(question.estimator, request, memory, question.limits,
+                 internal::kVerdictOnly);
   return plan.ok() && plan->verdict == Verdict::kAdmit;
 }
 
@@ -52,8 +49,10 @@ absl::StatusOr<AdmissionPolicy::Answer> NotNow(
     AdmissionPolicy::Answer answer) {
   MemoryLimits memory = question.memory.limits;
   memory.base = question.memory.idle_base;
-  TG_ASSIGN_OR_RETURN(Plan idle, PlanPrompt(question.estimator, request, memory,
-                                            question.limits, kAnySequence));
+  TG_ASSIGN_OR_RETURN(
+      Plan idle,
+      PlanPrompt(question.estimator, request, memory, question.limits,
+                 {.want_largest_prompt = false, .any_sequence = true}));
   answer.verdict =
       idle.verdict == Verdict::kReject ? Verdict::kReject : Verdict::kWait;
   if (answer.verdict == Verdict::kReject) answer.plan = std::move(idle);
@@ -85,7 +84,7 @@ class Claiming : public AdmissionPolicy {
         FullClaim(question.estimator, request, memory, question.limits);
     TG_ASSIGN_OR_RETURN(answer.plan,
                         PlanPrompt(question.estimator, request, memory,
-                                   question.limits, kAnySequence));
+                                   question.limits, internal::kVerdictOnly));
     if (answer.plan.verdict == Verdict::kAdmit &&
         OthersStillFit(question, answer.claim)) {
       answer.verdict = Verdict::kAdmit;
@@ -158,7 +157,7 @@ class Bankers final : public AdmissionPolicy {
     memory.base = SatAdd(memory.base, question.memory.claimed);
     TG_ASSIGN_OR_RETURN(answer.plan,
                         PlanPrompt(question.estimator, request, memory,
-                                   question.limits, kAnySequence));
+                                   question.limits, internal::kVerdictOnly));
     if (SafeWith(question, request, 0)) {
       answer.verdict = Verdict::kAdmit;
       return answer;
@@ -230,11 +229,7 @@ absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(
   if (policy != nullptr) return policy;
   constexpr std::array<std::string_view, 3> kNames = {"reserve", "bankers",
                                                       "optimistic"};
-  const std::string_view near = internal::DidYouMean(name, kNames);
-  return InvalidArgument(
-      "admission.use: expected reserve, bankers or optimistic, got \"", name,
-      "\"",
-      near.empty() ? std::string() : Concat("; did you mean \"", near, "\"?"));
+  return internal::UnknownWord("admission.use", name, kNames);
 }
 
 }  // namespace tidegate

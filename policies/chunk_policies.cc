@@ -29,12 +29,7 @@ namespace tidegate {
 namespace {
 
 using internal::ChunkSpace;
-using internal::Concat;
-using internal::InvalidArgument;
 using internal::StepTimeLimit;
-
-constexpr PlanOptions kAnySequence = {.want_largest_prompt = false,
-                                      .any_sequence = true};
 
 // Limits on everything but this request: what others hold and were promised
 // is out of its reach.
@@ -68,8 +63,9 @@ bool RemainderFits(const ChunkPolicy::Question& question,
   memory.base = SatAdd(memory.base, space.Need(space.first(), end).resident);
   rest.cached_tokens = end;
   rest.cached_chunk = end - space.first();
-  const absl::StatusOr<Plan> plan = PlanPrompt(question.estimator, rest, memory,
-                                               question.limits, kAnySequence);
+  const absl::StatusOr<Plan> plan =
+      PlanPrompt(question.estimator, rest, memory, question.limits,
+                 internal::kVerdictOnly);
   return plan.ok() && plan->verdict == Verdict::kAdmit;
 }
 
@@ -83,7 +79,7 @@ std::optional<Tokens> PlannedEnd(const ChunkPolicy::Question& question,
     memory.base = base;
     const absl::StatusOr<Plan> plan =
         PlanPrompt(question.estimator, space.request(), memory, question.limits,
-                   kAnySequence);
+                   internal::kVerdictOnly);
     if (!plan.ok() || plan->chunks.empty()) continue;
     const Tokens end = plan->chunks.front().kv_len;
     if (space.Fits(space.Need(space.first(), end))) return end;
@@ -112,7 +108,7 @@ class Throttle : public ChunkPolicy {
     const std::optional<Tokens> widest =
         internal::WidestFit(space, first, &falls);
     if (!widest.has_value()) return {};
-    std::optional<Tokens> end = Choose(question, timed);
+    std::optional<Tokens> end = Choose(question, timed, *widest);
     Bound bound = Bound::kMemory;
     if (!end.has_value()) {
       end = *widest;
@@ -142,10 +138,13 @@ class Throttle : public ChunkPolicy {
     return StallLimit(question);
   }
 
+  // Where a chunk within `timed` ends; `widest` does when memory alone decides.
   virtual std::optional<Tokens> Choose(const Question& /*question*/,
-                                       const ChunkSpace& space) const {
+                                       const ChunkSpace& timed,
+                                       Tokens widest) const {
+    if (timed.InTime(timed.first(), widest)) return widest;
     std::vector<Tokens> falls;
-    return internal::WidestFit(space, space.first(), &falls);
+    return internal::WidestFit(timed, timed.first(), &falls);
   }
 };
 
@@ -173,15 +172,16 @@ class Efficient final : public Throttle {
   // Tokens and pairs cost the same however a prompt is cut; what a cut costs is
   // a step's fixed part and reading the earlier keys once more.
   std::optional<Tokens> Choose(const Question& question,
-                               const ChunkSpace& space) const override {
+                               const ChunkSpace& timed,
+                               Tokens widest) const override {
     internal::ChunkCost cost;
     if (question.time != nullptr) {
       cost = {.fixed = question.time->fixed_ps + 1,
               .per_kv = question.time->per_kv_ps};
     }
-    const auto ends = internal::SearchEnds(space, cost);
+    const auto ends = internal::SearchEnds(timed, cost);
     if (ends.has_value()) return ends->front();
-    return Throttle::Choose(question, space);
+    return Throttle::Choose(question, timed, widest);
   }
 };
 
@@ -232,11 +232,7 @@ absl::StatusOr<std::unique_ptr<ChunkPolicy>> CreateChunkPolicy(
   if (policy != nullptr) return policy;
   constexpr std::array<std::string_view, 4> kNames = {
       "fixed", "throttle", "equal_time", "efficient"};
-  const std::string_view near = internal::DidYouMean(name, kNames);
-  return InvalidArgument(
-      "chunk.use: expected fixed, throttle, equal_time or efficient, got \"",
-      name, "\"",
-      near.empty() ? std::string() : Concat("; did you mean \"", near, "\"?"));
+  return internal::UnknownWord("chunk.use", name, kNames);
 }
 
 }  // namespace tidegate

@@ -48,6 +48,10 @@ std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space,
 // Whether FindEnds finds any: cheaper, since none has to be the shortest.
 bool HasEnds(const ChunkSpace& space);
 
+// What a decision asks a plan for: whether there is one, and how it begins.
+inline constexpr PlanOptions kVerdictOnly = {
+    .want_largest_prompt = false, .any_sequence = true, .explain = false};
+
 // The farthest boundary before the prompt's end that chunks can reach.
 Tokens FurthestStart(const ChunkSpace& space);
 

@@ -74,7 +74,6 @@ void Admitted(const ChunkSpace& space, const std::vector<Tokens>& ends,
   plan->peak_bytes = std::max(tightest.peak, decode.peak);
   plan->arithmetic = internal::ArithmeticOf(
       space, tightest, tightest_end - tightest_start, tightest_end);
-  plan->reason = internal::AdmissionReason(space, *plan);
 }
 
 }  // namespace
@@ -148,7 +147,10 @@ absl::StatusOr<Plan> PlanPrompt(const Estimator& estimator,
   Plan plan;
   if (ends.has_value()) {
     Admitted(space, *ends, decode, &plan);
-  } else {
+    if (options.explain) {
+      plan.reason = internal::AdmissionReason(space, plan);
+    }
+  } else if (options.explain) {
     internal::Refusal refusal =
         internal::ExplainRefusal(space, decodes ? nullptr : &decode);
     plan.verdict = Verdict::kReject;

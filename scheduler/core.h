@@ -55,13 +55,15 @@ class Core final : public Scheduler {
     RequestId request = 0;
     Tokens start = 0;
     Tokens n = 0;
-    PriceTotals price;
     MaskKind mask = MaskKind::kCausal;
+    PriceTotals price;
     Bytes live_before = 0;
     // To see by how much memory grew: live bytes less what can be reclaimed,
     // and what all requests held, when it started.
     Bytes lasting_before = 0;
     Bytes resident_before = 0;
+
+    Chunk chunk() const { return {.n = n, .kv_len = start + n, .mask = mask}; }
   };
 
   // core_events.cc: one for each kind of event. An error changes nothing.
@@ -81,10 +83,17 @@ class Core final : public Scheduler {
   absl::Status On(const Observe& event);
   absl::Status On(const Wake& event);
 
+  // A chunk's price before any correction, and the route it was priced on.
+  struct StaticPrice {
+    std::string route;
+    Bytes transient_bytes = 0;
+  };
+  StaticPrice StaticPriceOf(const Chunk& chunk) const;
   void MeasureTransient(const RunningStep& step, const StepDone& done);
   void MeasureGrowth(const RunningStep& step, Bytes live);
   void RaiseClaims();
   void End(Request& request);
+  void CancelNow(Request& request);
   void RejectNow(Request& request, RefusalCode code, std::string reason,
                  const Plan* plan);
 
@@ -99,6 +108,7 @@ class Core final : public Scheduler {
   void StartStep(Request& request, const ChunkPolicy::Choice& choice);
   // Whether a step was chosen or memory is being freed for one.
   bool MakeRoom(Request& request, const ChunkPolicy::Choice& choice);
+  void AskToReclaim(std::string_view kind, Bytes bytes);
   bool ReclaimFor(const std::function<bool(Bytes freed)>& enough);
   bool WideEnough(const std::vector<PlannedChunk>& chunks) const;
   // Decoding grows without asking: a pool that lies where it will grow goes.
@@ -106,6 +116,10 @@ class Core final : public Scheduler {
   // For the sake of `request`, or of those that decode, to get below the line,
   // where that is null.
   bool PreemptFor(const Request* request);
+  // Whether what is left of a request fits an idle device that has `room`: an
+  // answer to its request at fault is an error.
+  absl::StatusOr<Plan> PlanWhenIdle(const Request& request, Bytes room,
+                                    const PlanOptions& options) const;
   // Gives a request up whose remainder no longer fits an idle device.
   bool GiveUpIfDoomed(Request& request);
   Attempt Stuck(Request& request);

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "estimators/text.h"
-#include "policies/full_claim.h"
+#include "policies/plan_search.h"
 #include "scheduler/core.h"
 #include "tidegate/status.h"
 
@@ -168,10 +168,9 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed) const {
            table_.decoding() > 0 ? options_.decode_stall : Duration::zero(),
        .step_target = options_.decode_stall});
   // A policy may be wrong about what fits; the ceiling is not its to break.
-  const Bytes room =
-      memory.limits.ceiling - memory.limits.headroom - memory.limits.base;
-  if (choice.n > 0 && SatAdd(choice.price.transient_bytes,
-                             choice.price.resident_bytes) > room) {
+  if (choice.n > 0 &&
+      SatAdd(choice.price.transient_bytes, choice.price.resident_bytes) >
+          memory.limits.Room()) {
     choice.n = 0;
   }
   return choice;
@@ -275,13 +274,17 @@ bool Core::MakeRoom(Request& request, const ChunkPolicy::Choice& choice) {
   if (memory_.reclaiming()) return true;
   const Bytes pool = memory_.Reclaimable(kPool);
   if (pool > 0 && NextChunk(request, pool).n > choice.n) {
-    actions_->push_back(memory_.Ask(kPool, pool, now_));
-    ++stats_.reclaims;
+    AskToReclaim(kPool, pool);
     return true;
   }
   if (choice.n > 0) return false;
   return ReclaimFor(
       [&](Bytes freed) { return NextChunk(request, freed).n > 0; });
+}
+
+void Core::AskToReclaim(std::string_view kind, Bytes bytes) {
+  actions_->push_back(memory_.Ask(kind, bytes, now_));
+  ++stats_.reclaims;
 }
 
 bool Core::ReclaimFor(const std::function<bool(Bytes freed)>& enough) {
@@ -299,9 +302,22 @@ bool Core::ReclaimFor(const std::function<bool(Bytes freed)>& enough) {
       (enough(middle) ? bytes : too_few) = middle;
     }
   }
-  actions_->push_back(memory_.Ask(*rung, bytes, now_));
-  ++stats_.reclaims;
+  AskToReclaim(*rung, bytes);
   return true;
+}
+
+absl::StatusOr<Plan> Core::PlanWhenIdle(const Request& request, Bytes room,
+                                        const PlanOptions& options) const {
+  MemoryLimits idle = memory_.Limits(ledger_.resident());
+  idle.base = ViewFor(request).idle_base;
+  // What is live may lie as far above the line as a number goes.
+  const __int128 gain = static_cast<__int128>(room) - memory_.IdleRoom();
+  idle.base = gain >= idle.base ? 0 : idle.base - static_cast<Bytes>(gain);
+  return PlanPrompt(Prices(),
+                    request.state == RequestState::kWaiting
+                        ? request.request
+                        : RemainderOf(request.view),
+                    idle, limits_, options);
 }
 
 bool Core::GiveUpIfDoomed(Request& request) {
@@ -313,14 +329,8 @@ bool Core::GiveUpIfDoomed(Request& request) {
   }
   // While memory is being freed, what can be freed and what is live come apart.
   if (memory_.reclaiming()) return false;
-  const bool waiting = request.state == RequestState::kWaiting;
-  const PlanRequest remainder =
-      waiting ? request.request : RemainderOf(request.view);
-  MemoryLimits idle = memory_.Limits(ledger_.resident());
-  idle.base = ViewFor(request).idle_base;
   absl::StatusOr<Plan> plan =
-      PlanPrompt(Prices(), remainder, idle, limits_,
-                 {.want_largest_prompt = false, .any_sequence = true});
+      PlanWhenIdle(request, memory_.IdleRoom(), kVerdictOnly);
   TG_CHECK(plan.ok());
   if (plan->verdict != Verdict::kReject) {
     request.doomed_since.reset();
@@ -330,15 +340,10 @@ bool Core::GiveUpIfDoomed(Request& request) {
   }
   const auto fits_with = [&](Bytes room) {
     if (room <= memory_.IdleRoom()) return false;
-    MemoryLimits better = idle;
-    // What is live may lie as far above the line as a number goes.
-    const __int128 gain = static_cast<__int128>(room) - memory_.IdleRoom();
-    better.base = gain >= idle.base ? 0 : idle.base - static_cast<Bytes>(gain);
-    const absl::StatusOr<Plan> then =
-        PlanPrompt(Prices(), remainder, better, limits_,
-                   {.want_largest_prompt = false, .any_sequence = true});
+    const absl::StatusOr<Plan> then = PlanWhenIdle(request, room, kVerdictOnly);
     return then.ok() && then->verdict == Verdict::kAdmit;
   };
+  const bool waiting = request.state == RequestState::kWaiting;
   // Bytes that seem to be nobody's may be others' after all: when they have
   // ended, more is known.
   const std::int64_t others =
@@ -356,7 +361,7 @@ bool Core::GiveUpIfDoomed(Request& request) {
       return false;
     }
   }
-  plan = PlanPrompt(Prices(), remainder, idle, limits_);
+  plan = PlanWhenIdle(request, memory_.IdleRoom(), {});
   TG_CHECK(plan.ok());
   RejectNow(request, plan->code, plan->reason, &*plan);
   return true;
@@ -407,8 +412,7 @@ void Core::CoverDecoding() {
     promised = SatAdd(promised, ledger_.ClaimOf(request->id));
   }
   if (SatAdd(Live(), promised) <= memory_.line()) return;
-  actions_->push_back(memory_.Ask(kPool, pool, now_));
-  ++stats_.reclaims;
+  AskToReclaim(kPool, pool);
 }
 
 // Whose progress is lost least: by what would have to be computed again.
@@ -495,8 +499,8 @@ void Core::StartStep(Request& request, const ChunkPolicy::Choice& choice) {
                          .request = request.id,
                          .start = start,
                          .n = choice.n,
-                         .price = choice.price,
                          .mask = request.request.mask,
+                         .price = choice.price,
                          .live_before = live,
                          .lasting_before = live - memory_.Reclaimable(),
                          .resident_before = ledger_.resident()};

@@ -11,6 +11,7 @@
 
 #include "estimators/text.h"
 #include "policies/full_claim.h"
+#include "policies/plan_search.h"
 #include "scheduler/core.h"
 #include "tidegate/status.h"
 
@@ -90,11 +91,8 @@ absl::Status Core::On(const Arrive& event) {
   request.request.extra_bytes_per_token = growth_.ExtraPerToken();
   // What contradicts itself, and what no idle device could run, is answered
   // now and not when its turn comes.
-  MemoryLimits idle = memory_.Limits(ledger_.resident());
-  idle.base = ViewFor(request).idle_base;
   const absl::StatusOr<Plan> plan =
-      PlanPrompt(Prices(), request.request, idle, limits_,
-                 {.want_largest_prompt = false, .any_sequence = true});
+      PlanWhenIdle(request, memory_.IdleRoom(), kVerdictOnly);
   if (!plan.ok()) {
     RejectNow(request, RefusalCode::kUnsupported,
               std::string(plan.status().message()), nullptr);
@@ -162,9 +160,7 @@ absl::Status Core::On(const StepDone& event) {
     memory_.Read(*event.live_bytes, ledger_.resident());
   }
   if (request.cancel_pending) {
-    ++stats_.cancelled;
-    actions_->push_back(Cancelled{request.id});
-    End(request);
+    CancelNow(request);
   } else if (request.done >= request.request.prompt_tokens) {
     ++relief_;
     table_.Move(request, RequestState::kDecoding);
@@ -188,18 +184,15 @@ absl::Status Core::On(const StepFailed& event) {
   const bool memory = event.why == StepFailure::kOutOfMemory;
   if (memory) {
     ++stats_.out_of_memory;
-    const Chunk chunk{
-        .n = step.n, .kv_len = step.start + step.n, .mask = step.mask};
-    const StepQuery query{.chunks = {&chunk, 1}};
-    calibrator_.AddOutOfMemory(
-        options_.estimator->RouteName(query), step.n,
-        options_.estimator->Total(query).transient_bytes,
-        memory_.line() - step.live_before - step.price.resident_bytes, now_);
+    if (options_.calibrate) {
+      const StaticPrice price = StaticPriceOf(step.chunk());
+      calibrator_.AddOutOfMemory(
+          price.route, step.n, price.transient_bytes,
+          memory_.line() - step.live_before - step.price.resident_bytes, now_);
+    }
   }
   if (request.cancel_pending) {
-    ++stats_.cancelled;
-    actions_->push_back(Cancelled{request.id});
-    End(request);
+    CancelNow(request);
     return absl::OkStatus();
   }
   ++request.failures;
@@ -277,9 +270,7 @@ absl::Status Core::On(const Cancel& event) {
     request->cancel_pending = true;
     return absl::OkStatus();
   }
-  ++stats_.cancelled;
-  actions_->push_back(Cancelled{event.id});
-  End(*request);
+  CancelNow(*request);
   return absl::OkStatus();
 }
 
@@ -346,13 +337,19 @@ absl::Status Core::On(const Observe& event) {
   const StepQuery step{.chunks = {&event.chunk, 1}};
   TG_RETURN_IF_ERROR(ValidateStep(step));
   if (!options_.calibrate) return absl::OkStatus();
-  calibrator_.Add(options_.estimator->RouteName(step), event.chunk.n,
-                  options_.estimator->Total(step).transient_bytes,
+  const StaticPrice price = StaticPriceOf(event.chunk);
+  calibrator_.Add(price.route, event.chunk.n, price.transient_bytes,
                   event.transient_bytes, now_);
   return absl::OkStatus();
 }
 
 absl::Status Core::On(const Wake& /*event*/) { return absl::OkStatus(); }
+
+Core::StaticPrice Core::StaticPriceOf(const Chunk& chunk) const {
+  const StepQuery step{.chunks = {&chunk, 1}};
+  return {.route = options_.estimator->RouteName(step),
+          .transient_bytes = options_.estimator->Total(step).transient_bytes};
+}
 
 // Peak less what was live before and what the step added for good. A step
 // during which memory moved for other reasons measures those.
@@ -362,12 +359,9 @@ void Core::MeasureTransient(const RunningStep& step, const StepDone& done) {
   const Bytes moved =
       *done.live_bytes - step.live_before - step.price.resident_bytes;
   if (moved > kUndisturbed || moved < -kUndisturbed) return;
-  const Chunk chunk{
-      .n = step.n, .kv_len = step.start + step.n, .mask = step.mask};
-  const StepQuery query{.chunks = {&chunk, 1}};
+  const StaticPrice price = StaticPriceOf(step.chunk());
   calibrator_.Add(
-      options_.estimator->RouteName(query), step.n,
-      options_.estimator->Total(query).transient_bytes,
+      price.route, step.n, price.transient_bytes,
       *done.peak_bytes - step.live_before - step.price.resident_bytes, now_);
 }
 
@@ -415,6 +409,12 @@ void Core::End(Request& request) {
     ++relief_;
   }
   table_.Remove(request);
+}
+
+void Core::CancelNow(Request& request) {
+  ++stats_.cancelled;
+  actions_->push_back(Cancelled{request.id});
+  End(request);
 }
 
 void Core::RejectNow(Request& request, RefusalCode code, std::string reason,

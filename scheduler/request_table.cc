@@ -68,19 +68,10 @@ Request& RequestTable::Add(const Arrive& arrive, Instant now,
 void RequestTable::Move(Request& request, RequestState state) {
   const RequestState before = request.state;
   TG_CHECK(state != before);
-  switch (before) {
-    case RequestState::kWaiting:
-      TG_CHECK(state == RequestState::kPrefill);
-      StopWaiting(request);
-      break;
-    case RequestState::kPrefill:
-      std::erase(prefilling_, &request);
-      break;
-    case RequestState::kDecoding:
-      TG_CHECK(state == RequestState::kWaiting);
-      --decoding_;
-      break;
-  }
+  TG_CHECK(before != RequestState::kWaiting || state == RequestState::kPrefill);
+  TG_CHECK(before != RequestState::kDecoding ||
+           state == RequestState::kWaiting);
+  LeaveState(request);
   request.state = state;
   Show(request, request.view.claim, request.view.held);
   switch (state) {
@@ -98,7 +89,7 @@ void RequestTable::Move(Request& request, RequestState state) {
   }
 }
 
-void RequestTable::Remove(Request& request) {
+void RequestTable::LeaveState(Request& request) {
   switch (request.state) {
     case RequestState::kWaiting:
       StopWaiting(request);
@@ -110,6 +101,10 @@ void RequestTable::Remove(Request& request) {
       --decoding_;
       break;
   }
+}
+
+void RequestTable::Remove(Request& request) {
+  LeaveState(request);
   if (request.state != RequestState::kWaiting) std::erase(admitted_, &request);
   if (!request.tenant.empty()) {
     const auto tenant = tenants_.find(request.tenant);

@@ -164,6 +164,8 @@ class RequestTable {
   };
 
   void Show(Request& request, Bytes claim, Bytes held);
+  // Takes the request out of what its state put it into.
+  void LeaveState(Request& request);
   void Wait(Request& request);
   void StopWaiting(Request& request);
   // Never served and without a tenant.

@@ -146,6 +146,9 @@ struct PlanOptions {
   // widest that fit each time, where that does not get stuck. What decides at
   // every chunk asks for this.
   bool any_sequence = false;
+  // Say why: `reason`, and for a refusal its code and arithmetic. Without, a
+  // refusal costs no more than finding that there is no sequence.
+  bool explain = true;
   // Always take the exhaustive search, never the fast path for the monotone
   // case. Tests compare both.
   bool force_search = false;

@@ -109,10 +109,11 @@ TEST_F(ReserveTest, AContradictionIsAnError) {
 }
 
 TEST_F(ReserveTest, AnUnknownNameIsAnError) {
-  EXPECT_THAT(CreateAdmissionPolicy("greedy"),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       "admission.use: expected reserve, bankers or optimistic, "
-                       "got \"greedy\""));
+  EXPECT_THAT(
+      CreateAdmissionPolicy("greedy"),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               "admission.use: expected reserve, bankers or optimistic, "
+               "got \"greedy\""));
 }
 
 }  // namespace

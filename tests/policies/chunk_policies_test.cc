@@ -103,10 +103,11 @@ TEST_F(ChunkPoliciesTest, FixedReachesOnlyItsOneWidth) {
 }
 
 TEST_F(ChunkPoliciesTest, AnUnknownNameSuggestsTheNearest) {
-  EXPECT_THAT(CreateChunkPolicy("throtle"),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       "chunk.use: expected fixed, throttle, equal_time or "
-                       "efficient, got \"throtle\"; did you mean \"throttle\"?"));
+  EXPECT_THAT(
+      CreateChunkPolicy("throtle"),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               "chunk.use: expected fixed, throttle, equal_time or "
+               "efficient, got \"throtle\"; did you mean \"throttle\"?"));
 }
 
 // One request alone on a device: what is planned is what can be run.
