@@ -111,7 +111,8 @@ const BadFile kBadFiles[] = {
     {"AnUnknownWord",
      "[order]\n"
      "use = \"random\"\n",
-     "p.toml:2:7: order.use: expected one of fcfs, priority, shortest, fair, got "
+     "p.toml:2:7: order.use: expected one of fcfs, priority, shortest, fair, "
+     "got "
      "\"random\""},
     {"AWordOfALaterVersion",
      "[estimator]\n"

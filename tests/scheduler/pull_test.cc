@@ -9,28 +9,18 @@
 #include <utility>
 #include <vector>
 
-#include "tests/testing/fake_estimator.h"
 #include "tests/testing/matchers.h"
+#include "tests/testing/small_device.h"
 
 namespace tidegate {
 namespace {
 
 using ::testing::HasSubstr;
-using ::tidegate::testing::FakeEstimator;
 using ::tidegate::testing::IsOk;
+using ::tidegate::testing::SmallDevice;
 using ::tidegate::testing::StatusIs;
 
 constexpr Duration kSecond = std::chrono::seconds(1);
-
-SchedulerOptions SmallDevice() {
-  auto estimator = std::make_shared<FakeEstimator>();
-  estimator->kernels = {{.n_last = kTokensMax, .per_n = 4}};
-  SchedulerOptions options;
-  options.estimator = estimator;
-  options.memory = {.ceiling = 10'000};
-  options.chunk = {.max = 1024, .floor = 64, .quantum = 64};
-  return options;
-}
 
 class PullTest : public ::testing::Test {
  protected:

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "scheduler/ledger.h"
-#include "tests/testing/fake_estimator.h"
+#include "tests/testing/hand_driven_scheduler.h"
 #include "tests/testing/matchers.h"
 #include "tidegate/scheduler.h"
 
@@ -19,64 +19,17 @@ namespace {
 
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-using ::tidegate::testing::FakeEstimator;
-using ::tidegate::testing::IsOk;
+using ::tidegate::testing::HandDrivenScheduler;
 
-// One byte of KV and four bytes of transient a token, 10,000 bytes under the
-// ceiling.
-class RobustnessTest : public ::testing::Test {
- protected:
-  RobustnessTest() {
-    auto estimator = std::make_shared<FakeEstimator>();
-    estimator->kernels = {{.n_last = kTokensMax, .per_n = 4}};
-    options_.estimator = std::move(estimator);
-    options_.memory = {.ceiling = 10'000};
-    options_.chunk = {.max = 1024, .floor = 64, .quantum = 64};
-  }
-
-  std::vector<Action> Send(const Event& event) {
-    if (scheduler_ == nullptr) {
-      auto created = Scheduler::Create(options_);
-      EXPECT_THAT(created, IsOk());
-      scheduler_ = *std::move(created);
-    }
-    std::vector<Action> actions;
-    EXPECT_THAT(scheduler_->Handle(event, now_, &actions), IsOk());
-    for (const RunStep& run : Of<RunStep>(actions)) running_ = run;
-    return actions;
-  }
-  std::vector<Action> Submit(RequestId id, Tokens prompt, Tokens output = 0) {
-    return Send(Arrive{
-        .id = id,
-        .request = {.prompt_tokens = prompt, .max_output_tokens = output}});
-  }
-  std::vector<Action> Done(std::optional<Bytes> live = std::nullopt) {
-    const StepId step = running_->step;
-    running_.reset();
-    return Send(StepDone{.step = step, .live_bytes = live});
-  }
-  template <typename T>
-  static std::vector<T> Of(const std::vector<Action>& actions) {
-    std::vector<T> found;
-    for (const Action& action : actions) {
-      if (const T* t = std::get_if<T>(&action)) found.push_back(*t);
-    }
-    return found;
-  }
-
-  SchedulerOptions options_;
-  std::optional<RunStep> running_;
-  Instant now_{};
-  std::unique_ptr<Scheduler> scheduler_;
-};
+class RobustnessTest : public HandDrivenScheduler {};
 
 TEST_F(RobustnessTest, ARequestMayEnterTheQueueBeforeTheOnlyOneInIt) {
   for (RequestId others = 0; others < 12; ++others) {
-    scheduler_.reset();
+    Restart();
     for (RequestId id = 0; id <= others; ++id) Submit(100 + id, 9000);
     for (RequestId id = 1; id <= others; ++id) Send(Cancel{100 + id});
     EXPECT_THAT(Of<Reject>(Submit(1, 500)), IsEmpty());
-    EXPECT_EQ(scheduler_->Stats().waiting, 1);
+    EXPECT_EQ(scheduler().Stats().waiting, 1);
   }
 }
 

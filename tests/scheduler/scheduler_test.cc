@@ -9,7 +9,7 @@
 #include <variant>
 #include <vector>
 
-#include "tests/testing/fake_estimator.h"
+#include "tests/testing/hand_driven_scheduler.h"
 #include "tests/testing/matchers.h"
 
 namespace tidegate {
@@ -18,87 +18,12 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::tidegate::testing::FakeEstimator;
-using ::tidegate::testing::IsOk;
+using ::tidegate::testing::HandDrivenScheduler;
 using ::tidegate::testing::StatusIs;
 
 constexpr Duration kSecond = std::chrono::seconds(1);
 
-// A scheduler driven by hand: one byte of KV and four bytes of transient a
-// token, 10,000 bytes under the ceiling.
-class SchedulerTest : public ::testing::Test {
- protected:
-  SchedulerTest() : estimator_(std::make_shared<FakeEstimator>()) {
-    estimator_->kernels = {{.n_last = kTokensMax, .per_n = 4}};
-    options_.estimator = estimator_;
-    options_.memory = {.ceiling = 10'000};
-    options_.chunk = {.max = 1024, .floor = 64, .quantum = 64};
-  }
-
-  Scheduler& scheduler() {
-    if (scheduler_ == nullptr) {
-      auto created = Scheduler::Create(options_);
-      EXPECT_THAT(created, IsOk());
-      scheduler_ = std::move(created).value();
-    }
-    return *scheduler_;
-  }
-
-  // The actions that the event led to.
-  std::vector<Action> Send(const Event& event) {
-    std::vector<Action> actions;
-    EXPECT_THAT(scheduler().Handle(event, now_, &actions), IsOk());
-    Remember(actions);
-    return actions;
-  }
-  absl::Status Refused(const Event& event) {
-    std::vector<Action> actions;
-    const absl::Status status = scheduler().Handle(event, now_, &actions);
-    EXPECT_THAT(actions, IsEmpty());
-    return status;
-  }
-  std::vector<Action> Submit(RequestId id, Tokens prompt, Tokens output = 0) {
-    return Send(Arrive{
-        .id = id,
-        .request = {.prompt_tokens = prompt, .max_output_tokens = output}});
-  }
-  // Answers the running step.
-  std::vector<Action> Done(std::optional<Bytes> live = std::nullopt) {
-    EXPECT_TRUE(running_.has_value());
-    const StepId step = running_->step;
-    running_.reset();
-    return Send(StepDone{.step = step, .live_bytes = live});
-  }
-  std::vector<Action> Fail(StepFailure why = StepFailure::kOutOfMemory) {
-    const StepId step = running_->step;
-    running_.reset();
-    return Send(StepFailed{.step = step, .why = why});
-  }
-  void Advance(Duration by) { now_ += by; }
-
-  template <typename T>
-  static std::vector<T> Of(const std::vector<Action>& actions) {
-    std::vector<T> found;
-    for (const Action& action : actions) {
-      if (const T* t = std::get_if<T>(&action)) found.push_back(*t);
-    }
-    return found;
-  }
-
-  std::shared_ptr<FakeEstimator> estimator_;
-  SchedulerOptions options_;
-  std::optional<RunStep> running_;
-  Instant now_{};
-
- private:
-  void Remember(const std::vector<Action>& actions) {
-    for (const RunStep& run : Of<RunStep>(actions)) {
-      EXPECT_FALSE(running_.has_value()) << "two steps at once";
-      running_ = run;
-    }
-  }
-  std::unique_ptr<Scheduler> scheduler_;
-};
+class SchedulerTest : public HandDrivenScheduler {};
 
 TEST_F(SchedulerTest, AdmitsAndRunsTheFirstChunkAtOnce) {
   const auto actions = Submit(1, 2000);

@@ -28,8 +28,8 @@
 #include <utility>
 #include <vector>
 
-#include "tests/testing/fake_estimator.h"
 #include "tests/testing/matchers.h"
+#include "tests/testing/small_device.h"
 #include "tidegate/service.h"
 
 namespace tidegate::testing {
@@ -222,18 +222,6 @@ class ClientCall {
   std::shared_ptr<asio::cancellation_signal> signal_;
   std::future<SubmitResult> result_;
 };
-
-// One byte of KV and four bytes of transient a token, 10,000 bytes under the
-// ceiling, chunks of up to 1,024.
-inline SchedulerOptions SmallDevice() {
-  auto estimator = std::make_shared<FakeEstimator>();
-  estimator->kernels = {{.n_last = kTokensMax, .per_n = 4}};
-  SchedulerOptions options;
-  options.estimator = estimator;
-  options.memory = {.ceiling = 10'000};
-  options.chunk = {.max = 1024, .floor = 64, .quantum = 64};
-  return options;
-}
 
 // Waits until it is so: for states that no call reports.
 inline bool Eventually(const std::function<bool()>& condition) {
