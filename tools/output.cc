@@ -114,11 +114,6 @@ void JsonWriter::End() {
 std::string JsonWriter::ToString() const {
   return impl_->root.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
-std::string JsonWriter::ToLine() const {
-  return impl_->root.dump(-1, ' ', false, Json::error_handler_t::replace) +
-         "\n";
-}
-
 std::vector<ChunkRange> Ranges(const std::vector<PlannedChunk>& chunks) {
   std::vector<ChunkRange> ranges;
   for (const PlannedChunk& chunk : chunks) {

@@ -76,8 +76,6 @@ class JsonWriter {
 
   // Indented by two, with a final line break.
   std::string ToString() const;
-  // On one line, with a final line break.
-  std::string ToLine() const;
 
  private:
   struct Impl;
