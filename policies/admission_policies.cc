@@ -150,6 +150,8 @@ class Bankers final : public AdmissionPolicy {
  public:
   std::string_view Name() const override { return "bankers"; }
 
+  bool TakesTurns() const override { return true; }
+
   absl::StatusOr<Answer> Decide(const Question& question) const override {
     const PlanRequest request = RemainderOf(question.request);
     Answer answer;

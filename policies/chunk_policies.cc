@@ -48,6 +48,18 @@ ChunkPolicy::Choice ChoiceOf(const ChunkSpace& space, Tokens end) {
   return choice;
 }
 
+// What prices the chunk: the step that it joins.
+const Estimator& StepPrices(const ChunkPolicy::Question& question) {
+  return question.step != nullptr ? *question.step : question.estimator;
+}
+
+// This chunk's limits: others may have the rest of the step.
+ChunkLimits StepLimits(const ChunkPolicy::Question& question) {
+  ChunkLimits limits = question.limits;
+  if (question.widest > 0) limits.max = std::min(limits.max, question.widest);
+  return limits;
+}
+
 StepTimeLimit StallLimit(const ChunkPolicy::Question& question) {
   if (question.decode_stall <= Duration::zero()) return {};
   return {.model = question.time, .limit = question.decode_stall};
@@ -82,6 +94,7 @@ std::optional<Tokens> PlannedEnd(const ChunkPolicy::Question& question,
                    internal::kVerdictOnly);
     if (!plan.ok() || plan->chunks.empty()) continue;
     const Tokens end = plan->chunks.front().kv_len;
+    if (end - space.first() > space.limits().max) continue;
     if (space.Fits(space.Need(space.first(), end))) return end;
   }
   return std::nullopt;
@@ -99,9 +112,10 @@ class Throttle : public ChunkPolicy {
   Choice Next(const Question& question) const override {
     const PlanRequest request = RemainderOf(question.request);
     const MemoryLimits memory = OthersApart(question.memory);
-    const ChunkSpace space(question.estimator, request, memory,
-                           question.limits);
-    const ChunkSpace timed(question.estimator, request, memory, question.limits,
+    const Estimator& prices = StepPrices(question);
+    const ChunkLimits limits = StepLimits(question);
+    const ChunkSpace space(prices, request, memory, limits);
+    const ChunkSpace timed(prices, request, memory, limits,
                            TimeLimit(question));
     std::vector<Tokens> falls;
     const Tokens first = space.first();
@@ -128,7 +142,8 @@ class Throttle : public ChunkPolicy {
     if (*end == space.prompt()) {
       choice.bound = Bound::kPrompt;
     } else if (*end == space.WidestEnd(first)) {
-      choice.bound = Bound::kMaximum;
+      choice.bound =
+          limits.max < question.limits.max ? Bound::kShare : Bound::kMaximum;
     }
     return choice;
   }
@@ -197,9 +212,14 @@ class Fixed final : public ChunkPolicy {
 
   Choice Next(const Question& question) const override {
     const PlanRequest request = RemainderOf(question.request);
-    const ChunkSpace space(question.estimator, request,
-                           OthersApart(question.memory),
-                           Reachable(question.limits));
+    const ChunkLimits limits = Reachable(question.limits);
+    // As wide as always, or not in this step: but for a last chunk.
+    if (question.widest > 0 && question.widest < limits.max &&
+        request.prompt_tokens - request.cached_tokens > question.widest) {
+      return {};
+    }
+    const ChunkSpace space(StepPrices(question), request,
+                           OthersApart(question.memory), limits);
     // From a start that is no boundary there are two: the prompt's end, and
     // the widest aligned chunk before it.
     std::vector<Tokens> falls;

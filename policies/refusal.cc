@@ -33,6 +33,8 @@ std::string_view RefusalCodeName(RefusalCode code) {
       return "too_large";
     case RefusalCode::kOverloaded:
       return "overloaded";
+    case RefusalCode::kShuttingDown:
+      return "shutting_down";
     case RefusalCode::kUnsupported:
       return "unsupported";
   }
@@ -49,6 +51,8 @@ std::string_view BoundName(Bound bound) {
       return "memory";
     case Bound::kPlan:
       return "plan";
+    case Bound::kShare:
+      return "share";
     case Bound::kTime:
       return "time";
   }

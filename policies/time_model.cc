@@ -25,10 +25,9 @@ constexpr int kRounds = 400;
 
 using Row = std::array<double, 4>;
 
-Row Features(Tokens n, Tokens before) {
-  const double dn = static_cast<double>(n);
-  const double dk = static_cast<double>(before);
-  return {1, dk, dn, 2 * dk * dn + dn * dn};
+Row Features(const StepLoad& load) {
+  return {1, static_cast<double>(load.before), static_cast<double>(load.tokens),
+          static_cast<double>(load.pairs)};
 }
 
 struct Point {
@@ -81,15 +80,31 @@ std::int64_t Rounded(double value) {
 
 }  // namespace
 
+void StepLoad::Add(Tokens n, Tokens k) {
+  tokens = SatAdd(tokens, n);
+  before = SatAdd(before, k);
+  pairs = SatAdd(pairs, SatMul(2, k, n), SatMul(n, n));
+}
+
 Duration TimeModel::Of(Tokens n, Tokens before) const {
-  const Wide linear =
-      Wide{fixed_ps} + Wide{per_kv_ps} * before + Wide{per_token_ps} * n;
-  // n and before are at most kTokensMax: the pairs stay below 2^55.
-  const Wide pairs = Wide{2} * before * n + Wide{n} * n;
+  StepLoad load;
+  load.Add(n, before);
+  return Of(load);
+}
+
+Duration TimeModel::Of(const StepLoad& load) const {
+  const Wide linear = Wide{fixed_ps} + Wide{per_kv_ps} * load.before +
+                      Wide{per_token_ps} * load.tokens;
   const Wide nanos =
-      linear / kPerNano + Wide{per_pair_as} * pairs / kAttoPerNano;
+      linear / kPerNano + Wide{per_pair_as} * load.pairs / kAttoPerNano;
   constexpr Wide kMax = Duration::max().count();
   return Duration(static_cast<std::int64_t>(std::min(nanos, kMax)));
+}
+
+Duration TimeModel::Extra(const StepLoad& load) const {
+  TimeModel variable = *this;
+  variable.fixed_ps = 0;
+  return variable.Of(load);
 }
 
 Tokens TimeModel::WidestWithin(Duration limit, Tokens before,
@@ -104,15 +119,22 @@ Tokens TimeModel::WidestWithin(Duration limit, Tokens before,
 }
 
 void TimeFit::Add(Tokens n, Tokens before, Duration took) {
-  if (n < 1 || before < 0 || took <= Duration::zero()) return;
+  if (n < 1 || before < 0) return;
+  StepLoad load;
+  load.Add(n, before);
+  Add(load, took);
+}
+
+void TimeFit::Add(const StepLoad& load, Duration took) {
+  if (load.tokens < 1 || took <= Duration::zero()) return;
   if (samples_.size() == kWindow) samples_.erase(samples_.begin());
-  samples_.push_back({n, before, took});
+  samples_.push_back({load, took});
   if (samples_.size() < kSamplesMin) return;
 
   std::vector<Point> points;
   for (const Sample& sample : samples_) {
-    points.push_back({Features(sample.n, sample.before),
-                      static_cast<double>(sample.took.count())});
+    points.push_back(
+        {Features(sample.load), static_cast<double>(sample.took.count())});
   }
   Row x = Solve(points);
   std::vector<Point> calm;

@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The scheduler's state and control flow. Handle() first applies the event
-// (core_events.cc), which only records facts, then decides what to do next
-// (core_decide.cc): who is served, whether it may start, how wide its chunk is,
-// and what is freed when nothing fits. One step runs at a time.
+// (core_events.cc and, for the ends of steps, core_steps.cc), which only
+// records facts, then decides what to do next: who is served and whether it may
+// start (core_decide.cc), what is in the next step (core_form.cc), and what is
+// freed when nothing fits (core_pressure.cc).
 
 #ifndef TIDEGATE_SCHEDULER_CORE_H_
 #define TIDEGATE_SCHEDULER_CORE_H_
@@ -22,6 +23,7 @@
 #include "scheduler/memory_state.h"
 #include "scheduler/output_meter.h"
 #include "scheduler/request_table.h"
+#include "scheduler/step.h"
 #include "tidegate/policy.h"
 #include "tidegate/scheduler.h"
 
@@ -32,6 +34,12 @@ struct Policies {
   std::unique_ptr<AdmissionPolicy> admission;
   std::unique_ptr<OrderPolicy> order;
 };
+
+// The narrowest chunk that is not a prompt's last, from a boundary.
+Tokens NarrowestChunk(const ChunkLimits& limits);
+
+// InvalidArgument names the option that is wrong.
+absl::StatusOr<Policies> CheckOptions(const SchedulerOptions& options);
 
 class Core final : public Scheduler {
  public:
@@ -46,31 +54,15 @@ class Core final : public Scheduler {
   absl::Status LoadCalibration(
       const std::vector<CalibrationRoute>& routes) override;
   const Estimator& Prices() const override {
-    return options_.calibrate ? corrected_ : *options_.estimator;
+    return options_.calibrate ? *corrected_ : *options_.estimator;
   }
 
  private:
-  struct RunningStep {
-    StepId id = 0;
-    RequestId request = 0;
-    Tokens start = 0;
-    Tokens n = 0;
-    MaskKind mask = MaskKind::kCausal;
-    PriceTotals price;
-    Bytes live_before = 0;
-    // To see by how much memory grew: live bytes less what can be reclaimed,
-    // and what all requests held, when it started.
-    Bytes lasting_before = 0;
-    Bytes resident_before = 0;
-
-    Chunk chunk() const { return {.n = n, .kv_len = start + n, .mask = mask}; }
-  };
+  using StepShape = tidegate::StepShape;
 
   // core_events.cc: one for each kind of event. An error changes nothing.
   absl::Status On(const Arrive& event);
   absl::Status On(const PrefixChanged& event);
-  absl::Status On(const StepDone& event);
-  absl::Status On(const StepFailed& event);
   absl::Status On(const DecodeProgress& event);
   absl::Status On(const Finished& event);
   absl::Status On(const Cancel& event);
@@ -82,31 +74,89 @@ class Core final : public Scheduler {
   absl::Status On(const Released& event);
   absl::Status On(const Observe& event);
   absl::Status On(const Wake& event);
+  absl::Status On(const DecodeFailed& event);
+  absl::Status On(const PolicyChanged& event);
+  absl::Status CheckReading(std::string_view name,
+                            const std::vector<Bytes>& bytes) const;
 
-  // A chunk's price before any correction, and the route it was priced on.
+  // core_steps.cc
+  absl::Status On(const StepDone& event);
+  absl::Status On(const StepFailed& event);
+  absl::Status CheckDecodes(const Step& step, const StepDone& event);
+  // Null when it does not run.
+  const Step* FindStep(StepId id) const;
+  // Takes it off the running ones.
+  Step EndStep(StepId id);
+  void ChunkDone(const Step& step, std::size_t i);
+  void DecodeGrew(Request& request, Tokens tokens);
+  // Tokens of a decoding request that are in the cache.
+  Tokens Length(const Request& request) const;
+  void FinishNow(Request& request);
+  void AfterStep(Request& request, const DecodeResult* result);
+  void Fail(const Step& step, Request& request, Tokens n, bool memory);
+  // A step's price before any correction, and the route it was priced on.
   struct StaticPrice {
     std::string route;
     Bytes transient_bytes = 0;
   };
-  StaticPrice StaticPriceOf(const Chunk& chunk) const;
-  void MeasureTransient(const RunningStep& step, const StepDone& done);
-  void MeasureGrowth(const RunningStep& step, Bytes live);
+  StaticPrice StaticPriceOf(const StepQuery& step) const;
+  void MeasureTransient(const Step& step, const StepDone& done);
+  void MeasureGrowth(const Step& step, const std::vector<Bytes>& live);
   void RaiseClaims();
   void End(Request& request);
   void CancelNow(Request& request);
   void RejectNow(Request& request, RefusalCode code, std::string reason,
                  const Plan* plan);
 
+  // core_form.cc
+  // Puts the next step together and starts it; false where there is nothing
+  // that can run.
+  bool RunNext();
+  bool FormNext();
+  bool FormAlone(Request& suspect);
+  // The decode tokens of the step, as many as may be and fit.
+  void AddDecodes();
+  bool StepFull() const;
+  // The widest chunk that the step still has place for.
+  Tokens WidestLeft() const;
+  // A request whose step failed: it runs alone, so that others do not fail with
+  // it.
+  Request* Suspect();
+  bool Mixes() const {
+    return options_.step.sequences > 1 ||
+           options_.step.decode == StepShape::Decode::kMixed;
+  }
+  // Visits (request, chunk, growth) of every chunk in a running step and in the
+  // one being formed.
+  template <typename Visit>
+  void ForEachGrowing(const Visit& visit) const {
+    const auto each = [&visit](const Step& step) {
+      for (std::size_t i = 0; i < step.chunks.size(); ++i) {
+        visit(step.chunks[i].id, step.chunks[i], step.growth[i]);
+      }
+    };
+    for (const Step& step : running_) each(step);
+    each(forming_);
+  }
+  ChunkPolicy::Choice NextChunk(const Request& request, Bytes freed) const;
+  void Join(Request& request, const ChunkPolicy::Choice& choice);
+  void Launch();
+
   // core_decide.cc
   void Decide();
-  // Admits and runs in the order of the policy until a step runs or nobody can
-  // go on; `safely`: only as the admission policy lets requests grow.
+  // Admits and adds chunks in the order of the policy until the step is full or
+  // nobody can go on; `safely`: only as the admission policy lets requests
+  // grow.
   void Serve(bool safely);
   enum class Attempt { kDone, kBlocked };
   Attempt TryStart(Request& request);
   Attempt TryRun(Request& request, bool safely);
-  void StartStep(Request& request, const ChunkPolicy::Choice& choice);
-  // Whether a step was chosen or memory is being freed for one.
+  // The chunk of a request that is first in its step, decode tokens beside it
+  // only where both fit.
+  ChunkPolicy::Choice FirstChunk(const Request& request);
+
+  // core_pressure.cc
+  // Whether memory is being freed for a wider chunk.
   bool MakeRoom(Request& request, const ChunkPolicy::Choice& choice);
   void AskToReclaim(std::string_view kind, Bytes bytes);
   bool ReclaimFor(const std::function<bool(Bytes freed)>& enough);
@@ -120,6 +170,9 @@ class Core final : public Scheduler {
   // answer to its request at fault is an error.
   absl::StatusOr<Plan> PlanWhenIdle(const Request& request, Bytes room,
                                     const PlanOptions& options) const;
+  // Gives the request up that decodes in `step` when not even that has had room
+  // for the longest patience: nobody else could go on either.
+  bool GiveUpDecoding(const Step& step);
   // Gives a request up whose remainder no longer fits an idle device.
   bool GiveUpIfDoomed(Request& request);
   Attempt Stuck(Request& request);
@@ -129,17 +182,25 @@ class Core final : public Scheduler {
     return calibrator_.version() + growth_changes_;
   }
   Bytes Live() const { return memory_.Live(ledger_.resident()); }
+  // What a step may need that starts now.
+  Bytes FreeRoom() const {
+    return memory_.line() - SatAdd(Live(), ledger_.in_flight());
+  }
   // What `request` sees; `freed` bytes are taken off what is live.
   MemoryView ViewFor(const Request& request, Bytes freed = 0) const;
-  ChunkPolicy::Choice NextChunk(const Request& request, Bytes freed) const;
   ChunkLimits LimitsFor(const Request& request) const;
   std::vector<RequestView> AdmittedViews();
   // A request's view after a change to it or to its account.
   void Refresh(
       Request& request,
       const std::function<void(Request&)>& change = [](Request&) {});
-  // More is live than may be: frees, and preempts when that has lasted.
-  void RelieveOverload();
+  // More is live than may be, by `over`: frees, and preempts when that has
+  // lasted.
+  // Whether somebody was preempted for it.
+  bool Relieve(Bytes over);
+  // Who was preempted once is promised its whole budget: a promise that was
+  // broken is not given again.
+  std::int64_t OutputShare(RequestId id) const;
   OrderPolicy::Context Context() const {
     return {.now = now_, .served = served_};
   }
@@ -153,15 +214,15 @@ class Core final : public Scheduler {
             .memory = memory,
             .limits = limits_,
             .admitted = admitted,
-            .output_share_permille = outputs_.SharePermille()};
+            .output_share_permille = OutputShare(view.id)};
   }
 
-  const SchedulerOptions options_;
-  const Policies policies_;
-  const ChunkLimits limits_;  // what the chunk policy can reach
+  SchedulerOptions options_;
+  Policies policies_;
+  ChunkLimits limits_;  // what the chunk policy can reach
 
   Calibrator calibrator_;
-  const CalibratedEstimator corrected_;
+  std::optional<CalibratedEstimator> corrected_;
 
   RequestTable table_;
   Ledger ledger_;
@@ -177,7 +238,14 @@ class Core final : public Scheduler {
   // Counts what may let a request start that could not: ends, preemptions, ends
   // of prompts.
   std::uint64_t relief_ = 0;
-  std::optional<RunningStep> running_;
+  std::vector<Step> running_;
+  Step forming_;               // the step that is put together in this decision
+  bool decoded_last_ = false;  // the last step that started held decode tokens
+  bool isolated_last_ = false;  // it was a suspect's
+  // The next in turn waits for the running steps to end.
+  bool draining_ = false;
+  std::int64_t decode_cap_ = 0;  // after failed decode steps; 0: none
+  Bytes decode_short_ = 0;       // what not even one decode token had
 
   Instant now_{};
   StepId last_step_ = 0;

@@ -1,10 +1,9 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// What happens next. The order policy names a request; it is admitted or runs a
-// chunk, or it is passed over in this decision and the next one is asked. When
-// memory is what it lacks, memory is made: pools, then caches, then models, and
-// others' progress last. Everything that waits for time to pass leaves a wake.
+// What happens next. The order policy names a request; it is admitted or its
+// next chunk joins the step, or it is passed over in this decision and the next
+// one is asked. Everything that waits for time to pass leaves a wake.
 
 #include <algorithm>
 #include <functional>
@@ -19,22 +18,8 @@
 namespace tidegate::internal {
 namespace {
 
-// Others lose their progress only after a shortage has lasted this long: most
-// end by themselves.
-constexpr Duration kPreemptAfter = std::chrono::seconds(5);
-
-constexpr Duration kPreemptPause = std::chrono::seconds(1);
-
 // Share of the maximum that the first chunk at an assumed price has.
 constexpr Tokens kRampStart = 4;
-
-// Narrower chunks are slower, and caches and models are freed for wider ones:
-// 8.8% from 2048 to 1024 tokens (omlx #3381), and below 1024 fused kernels of
-// recent devices stop (mlx #4505).
-constexpr Tokens kWideEnough = 1024;
-
-constexpr std::string_view kPool = "pool";
-constexpr std::string_view kPreempt = "preempt";
 
 // How many that cannot start are passed over in one decision: each costs a
 // plan, and further down the queue the order loses its meaning.
@@ -46,15 +31,27 @@ Core::Core(SchedulerOptions options, Policies policies)
     : options_(std::move(options)),
       policies_(std::move(policies)),
       limits_(policies_.chunk->Reachable(options_.chunk)),
-      corrected_(*options_.estimator, calibrator_),
       table_(*policies_.order),
-      memory_(options_.memory, options_.ladder) {}
+      memory_(options_.memory, options_.ranks, options_.ladder) {
+  corrected_.emplace(*options_.estimator, calibrator_);
+}
 
 SchedulerStats Core::Stats() const {
   SchedulerStats stats = stats_;
   stats.waiting = table_.waiting();
   stats.claimed_bytes = ledger_.claimed();
   stats.resident_bytes = ledger_.resident();
+  MemoryClasses& memory = stats.memory;
+  memory.live = Live();
+  memory.side = ledger_.side();
+  memory.kv = ledger_.resident() - memory.side;
+  memory.reclaimable = memory_.Reclaimable();
+  memory.pending_release = SatAdd(memory_.unconfirmed(), memory_.releasing());
+  memory.other = memory.live - memory.kv - memory.side - memory.reclaimable -
+                 memory.pending_release;
+  memory.claims = ledger_.claimed();
+  memory.in_flight = ledger_.in_flight();
+  memory.line = memory_.line();
   return stats;
 }
 
@@ -62,19 +59,21 @@ void Core::Decide() {
   wake_.reset();
   memory_.Expire(now_);
   calibrator_.Expire(now_);
-  if (!running_.has_value()) RelieveOverload();
-  Serve(/*safely=*/true);
-  // Memory that others took may have left no safe order. Somebody goes on all
-  // the same, and what is missing then is made.
-  if (!running_.has_value() && table_.decoding() == 0 &&
-      !memory_.reclaiming() && !wake_.has_value()) {
-    Serve(/*safely=*/false);
+  const auto free_slot = [this] {
+    return std::ssize(running_) < options_.step.in_flight;
+  };
+  if (table_.decoding() == 0) decode_short_ = 0;
+  if (free_slot()) Relieve(std::max(Live() - memory_.line(), decode_short_));
+  while (free_slot() && RunNext()) {
   }
   if (const std::optional<Instant> due = memory_.NextExpiry()) {
     WakeNoLaterThan(*due);
   }
   // An idle device always has something to do or something to wait for.
-  TG_CHECK(running_.has_value() || table_.empty() || table_.decoding() > 0 ||
+  const bool engine_decodes =
+      options_.step.decode == StepShape::Decode::kEngine &&
+      table_.decoding() > 0;
+  TG_CHECK(!running_.empty() || table_.empty() || engine_decodes ||
            memory_.reclaiming() || memory_.releasing() > 0 ||
            wake_.has_value());
   if (wake_.has_value()) actions_->push_back(WakeAt{*wake_});
@@ -82,9 +81,15 @@ void Core::Decide() {
 
 void Core::Serve(bool safely) {
   std::vector<RequestId> skipped;
+  if (Mixes()) {
+    for (const Request* request : table_.prefilling()) {
+      if (request->failures > 0) skipped.push_back(request->id);
+    }
+  }
+  const std::vector<RequestId> suspects = skipped;
   bool admitted_only = false;
   int blocked = 0;
-  while (!running_.has_value()) {
+  while (!StepFull() && !draining_) {
     Request* request = table_.First(Context(), skipped, admitted_only);
     if (request == nullptr) break;
     const bool waiting = request->state == RequestState::kWaiting;
@@ -95,7 +100,7 @@ void Core::Serve(bool safely) {
     if (attempt == Attempt::kDone) {
       // Who was passed over may have waited for the one that was given up.
       if (table_.admitted().size() < admitted) {
-        skipped.clear();
+        skipped = suspects;
         admitted_only = false;
         blocked = 0;
       }
@@ -118,6 +123,12 @@ MemoryView Core::ViewFor(const Request& request, Bytes freed) const {
   view.limits.base =
       std::max<Bytes>(0, SatAdd(view.limits.base, prefix) - freed);
   view.claimed = ledger_.claimed() - ledger_.ClaimOf(request.id);
+  // What steps add that have not ended is as good as live, and paid from the
+  // claims. Decode tokens' growth is covered by theirs.
+  ForEachGrowing([&](RequestId id, const StepChunk&, Bytes growth) {
+    view.limits.base = SatAdd(view.limits.base, growth);
+    view.claimed -= std::min(growth, ledger_.ClaimOf(id));
+  });
   // Its own bytes stay, everybody else's go.
   view.idle_base = SatAdd(memory_.line() - memory_.IdleRoom(), prefix,
                           ledger_.ResidentOf(request.id));
@@ -140,11 +151,27 @@ ChunkLimits Core::LimitsFor(const Request& request) const {
   return limits;
 }
 
+std::int64_t Core::OutputShare(RequestId id) const {
+  const Request* request = table_.Find(id);
+  TG_CHECK(request != nullptr);
+  return request->preempted > 0 ? 1000 : outputs_.SharePermille();
+}
+
 std::vector<RequestView> Core::AdmittedViews() {
   std::vector<RequestView> views;
   for (const Request* request : table_.admitted()) {
     views.push_back(request->view);
   }
+  ForEachGrowing([&](RequestId id, const StepChunk& chunk, Bytes growth) {
+    const auto view =
+        std::find_if(views.begin(), views.end(),
+                     [id](const RequestView& v) { return v.id == id; });
+    TG_CHECK(view != views.end());
+    view->done = chunk.kv_len;
+    view->last_chunk = chunk.n;
+    view->held = SatAdd(view->held, growth);
+    view->claim -= std::min(growth, view->claim);
+  });
   return views;
 }
 
@@ -154,31 +181,13 @@ void Core::Refresh(Request& request,
                 ledger_.ResidentOf(request.id), change);
 }
 
-ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed) const {
-  const RequestView& view = request.view;
-  const MemoryView memory = ViewFor(request, freed);
-  const ChunkLimits limits = LimitsFor(request);
-  ChunkPolicy::Choice choice = policies_.chunk->Next(
-      {.estimator = Prices(),
-       .request = view,
-       .memory = memory,
-       .limits = limits,
-       .time = times_.model().has_value() ? &*times_.model() : nullptr,
-       .decode_stall =
-           table_.decoding() > 0 ? options_.decode_stall : Duration::zero(),
-       .step_target = options_.decode_stall});
-  // A policy may be wrong about what fits; the ceiling is not its to break.
-  if (choice.n > 0 &&
-      SatAdd(choice.price.transient_bytes, choice.price.resident_bytes) >
-          memory.limits.Room()) {
-    choice.n = 0;
-  }
-  return choice;
-}
-
 Core::Attempt Core::TryStart(Request& request) {
   if (request.not_before > now_) {
     WakeNoLaterThan(request.not_before);
+    return Attempt::kBlocked;
+  }
+  if (options_.running_max > 0 &&
+      std::ssize(table_.admitted()) >= options_.running_max) {
     return Attempt::kBlocked;
   }
   const MemoryView now = ViewFor(request);
@@ -237,6 +246,13 @@ Core::Attempt Core::TryStart(Request& request) {
     resident = SatAdd(resident, claim - later);
     claim = later;
   }
+  // What is live from its admission on must not push out what the step holds
+  // already.
+  if (resident > 0 && !forming_.empty() &&
+      SatAdd(forming_.price.transient_bytes, forming_.price.resident_bytes,
+             resident) > FreeRoom()) {
+    return Attempt::kBlocked;
+  }
   ledger_.Open(request.id, claim, resident);
   table_.Move(request, RequestState::kPrefill);
   Refresh(request);
@@ -245,19 +261,43 @@ Core::Attempt Core::TryStart(Request& request) {
   return Attempt::kDone;
 }
 
+ChunkPolicy::Choice Core::FirstChunk(const Request& request) {
+  ChunkPolicy::Choice choice = NextChunk(request, 0);
+  if (choice.n > 0 || forming_.decodes.empty()) return choice;
+  // Both do not fit into one step: they take turns.
+  Step decodes = std::exchange(forming_, {});
+  const ChunkPolicy::Choice alone = NextChunk(request, 0);
+  if (alone.n > 0 && decoded_last_) return alone;
+  forming_ = std::move(decodes);
+  return choice;
+}
+
 Core::Attempt Core::TryRun(Request& request, bool safely) {
   if (request.not_before > now_) {
     WakeNoLaterThan(request.not_before);
     return Attempt::kBlocked;
   }
   if (GiveUpIfDoomed(request)) return Attempt::kDone;
-  const ChunkPolicy::Choice choice = NextChunk(request, 0);
-  // The pool costs nothing to rebuild: it is emptied before a chunk is
-  // narrowed, everything else only where no chunk fits.
-  const bool narrowed = choice.n == 0 || choice.bound == Bound::kMemory ||
-                        choice.bound == Bound::kPlan;
-  if (narrowed && MakeRoom(request, choice)) return Attempt::kBlocked;
-  if (choice.n == 0) return Stuck(request);
+  ChunkPolicy::Choice choice;
+  if (forming_.chunks.empty()) {
+    choice = FirstChunk(request);
+    // It fits when the running steps have ended: nobody goes on before it.
+    if (choice.n == 0 && !running_.empty() &&
+        NextChunk(request, ledger_.in_flight()).n > 0) {
+      draining_ = true;
+      return Attempt::kBlocked;
+    }
+    // The pool costs nothing to rebuild: it is emptied before a chunk is
+    // narrowed, everything else only where no chunk fits.
+    const bool narrowed = choice.n == 0 || choice.bound == Bound::kMemory ||
+                          choice.bound == Bound::kPlan;
+    if (narrowed && MakeRoom(request, choice)) return Attempt::kBlocked;
+    if (choice.n == 0) return Stuck(request);
+  } else {
+    // Nothing is freed for one that can as well go first in the next step.
+    choice = NextChunk(request, 0);
+    if (choice.n == 0) return Attempt::kBlocked;
+  }
   const MemoryView memory = ViewFor(request);
   const std::vector<RequestView> admitted = AdmittedViews();
   if (safely && !policies_.admission->MayGrow(
@@ -266,44 +306,8 @@ Core::Attempt Core::TryRun(Request& request, bool safely) {
     // Somebody else can finish first, and is asked next.
     return Attempt::kBlocked;
   }
-  StartStep(request, choice);
+  Join(request, choice);
   return Attempt::kDone;
-}
-
-bool Core::MakeRoom(Request& request, const ChunkPolicy::Choice& choice) {
-  if (memory_.reclaiming()) return true;
-  const Bytes pool = memory_.Reclaimable(kPool);
-  if (pool > 0 && NextChunk(request, pool).n > choice.n) {
-    AskToReclaim(kPool, pool);
-    return true;
-  }
-  if (choice.n > 0) return false;
-  return ReclaimFor(
-      [&](Bytes freed) { return NextChunk(request, freed).n > 0; });
-}
-
-void Core::AskToReclaim(std::string_view kind, Bytes bytes) {
-  actions_->push_back(memory_.Ask(kind, bytes, now_));
-  ++stats_.reclaims;
-}
-
-bool Core::ReclaimFor(const std::function<bool(Bytes freed)>& enough) {
-  if (memory_.reclaiming()) return true;
-  const Bytes all = memory_.Reclaimable();
-  if (all == 0 || !enough(all)) return false;
-  const std::string* rung = memory_.NextRung();
-  TG_CHECK(rung != nullptr);
-  Bytes bytes = memory_.Reclaimable(*rung);
-  if (*rung != kPool && enough(bytes)) {
-    // No more than is needed: what stays need not be rebuilt.
-    Bytes too_few = 0;
-    while (bytes - too_few > 1) {
-      const Bytes middle = too_few + (bytes - too_few) / 2;
-      (enough(middle) ? bytes : too_few) = middle;
-    }
-  }
-  AskToReclaim(*rung, bytes);
-  return true;
 }
 
 absl::StatusOr<Plan> Core::PlanWhenIdle(const Request& request, Bytes room,
@@ -365,146 +369,6 @@ bool Core::GiveUpIfDoomed(Request& request) {
   TG_CHECK(plan.ok());
   RejectNow(request, plan->code, plan->reason, &*plan);
   return true;
-}
-
-// All but the last, which is as long as what is left.
-bool Core::WideEnough(const std::vector<PlannedChunk>& chunks) const {
-  const Tokens wide = std::min(limits_.max, kWideEnough);
-  for (std::size_t i = 0; i + 1 < chunks.size(); ++i) {
-    if (chunks[i].n < wide) return false;
-  }
-  return true;
-}
-
-// No chunk fits now, though the remainder fits an idle device.
-Core::Attempt Core::Stuck(Request& request) {
-  if (!request.stuck_since.has_value()) request.stuck_since = now_;
-  if (memory_.reclaiming() || memory_.unconfirmed() > 0) {
-    return Attempt::kBlocked;
-  }
-  const Instant preempt = *request.stuck_since + kPreemptAfter;
-  const Instant give_up = *request.stuck_since + kShortagePatience;
-  if (preempt > now_) {
-    WakeNoLaterThan(preempt);
-    return Attempt::kBlocked;
-  }
-  if (PreemptFor(&request)) return Attempt::kDone;
-  if (give_up > now_ || table_.decoding() > 0 || memory_.releasing() > 0) {
-    if (give_up > now_) WakeNoLaterThan(give_up);
-    return Attempt::kBlocked;
-  }
-  MemoryLimits limits = memory_.Limits(ledger_.resident());
-  limits.base =
-      SatAdd(limits.base, ledger_.claimed() - ledger_.ClaimOf(request.id));
-  const absl::StatusOr<Plan> plan =
-      PlanPrompt(Prices(), RemainderOf(request.view), limits, limits_);
-  TG_CHECK(plan.ok());
-  RejectNow(request, RefusalCode::kOverloaded, plan->reason, &*plan);
-  return Attempt::kDone;
-}
-
-void Core::CoverDecoding() {
-  const Bytes pool = memory_.Reclaimable(kPool);
-  if (pool == 0 || memory_.reclaiming()) return;
-  Bytes promised = 0;
-  for (const Request* request : table_.admitted()) {
-    if (request->state != RequestState::kDecoding) continue;
-    promised = SatAdd(promised, ledger_.ClaimOf(request->id));
-  }
-  if (SatAdd(Live(), promised) <= memory_.line()) return;
-  AskToReclaim(kPool, pool);
-}
-
-// Whose progress is lost least: by what would have to be computed again.
-bool Core::PreemptFor(const Request* request) {
-  if (std::find(options_.ladder.begin(), options_.ladder.end(), kPreempt) ==
-      options_.ladder.end()) {
-    return false;
-  }
-  Request* victim = nullptr;
-  // Nobody twice while others were spared, and then by what is lost.
-  std::pair<int, Tokens> least;
-  for (Request* other : table_.admitted()) {
-    if (other == request || other->cancel_pending) continue;
-    const Bytes freed =
-        SatAdd(ledger_.ResidentOf(other->id), ledger_.ClaimOf(other->id));
-    if (freed == 0) continue;
-    if (request == nullptr ? other->state != RequestState::kDecoding
-                           : NextChunk(*request, freed).n == 0) {
-      continue;
-    }
-    const std::pair<int, Tokens> cost = {
-        other->preempted,
-        other->done - other->request.cached_tokens + other->decoded};
-    if (victim == nullptr || cost < least) {
-      victim = other;
-      least = cost;
-    }
-  }
-  if (victim == nullptr) return false;
-  actions_->push_back(Preempt{victim->id});
-  ++stats_.preemptions;
-  const Bytes held = ledger_.Release(victim->id);
-  if (has_readings_) memory_.Free(held, now_);
-  ++relief_;
-  table_.Move(*victim, RequestState::kWaiting);
-  // What it gives up is for others: it does not take it back at once.
-  victim->not_before = now_ + kPreemptPause;
-  ++victim->preempted;
-  Refresh(*victim, [](Request& r) {
-    r.done = r.request.cached_tokens;
-    r.last_chunk = r.request.cached_chunk;
-    r.decoded = 0;
-    r.stuck_since.reset();
-    r.fits_in_room.reset();
-  });
-  return true;
-}
-
-// The ceiling fell, or admitted requests outgrew what they were promised. Those
-// that decode go on growing; prompts stand still, and wait as Stuck() says.
-void Core::RelieveOverload() {
-  const Bytes over = Live() - memory_.line();
-  if (over <= 0 || table_.decoding() == 0) {
-    overloaded_since_.reset();
-    return;
-  }
-  if (!overloaded_since_.has_value()) overloaded_since_ = now_;
-  if (ReclaimFor([&](Bytes freed) { return freed >= over; })) return;
-  if (memory_.unconfirmed() > 0) return;
-  const Instant preempt = *overloaded_since_ + kPreemptAfter;
-  if (preempt > now_) {
-    WakeNoLaterThan(preempt);
-    return;
-  }
-  PreemptFor(nullptr);
-}
-
-void Core::StartStep(Request& request, const ChunkPolicy::Choice& choice) {
-  const Tokens start =
-      std::min(request.done, request.request.prompt_tokens - 1);
-  const Bytes live = Live();
-  RunStep run{.step = ++last_step_,
-              .price = choice.price,
-              .room_bytes = memory_.line() - live};
-  run.chunks.push_back({.id = request.id,
-                        .start = start,
-                        .n = choice.n,
-                        .kv_len = start + choice.n,
-                        .bound = choice.bound});
-  TG_CHECK(choice.n > 0 && start + choice.n <= request.request.prompt_tokens);
-  TG_CHECK(SatAdd(run.price.transient_bytes, run.price.resident_bytes) <=
-           run.room_bytes);
-  running_ = RunningStep{.id = run.step,
-                         .request = request.id,
-                         .start = start,
-                         .n = choice.n,
-                         .mask = request.request.mask,
-                         .price = choice.price,
-                         .live_before = live,
-                         .lasting_before = live - memory_.Reclaimable(),
-                         .resident_before = ledger_.resident()};
-  actions_->push_back(std::move(run));
 }
 
 void Core::WakeNoLaterThan(Instant when) {

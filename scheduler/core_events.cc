@@ -18,19 +18,6 @@
 namespace tidegate::internal {
 namespace {
 
-// Steps that fail in a row before a request is given up. With the pauses below
-// they span more than the patience that a shortage is given.
-constexpr int kFailuresMax = 9;
-constexpr Duration kFirstPause = std::chrono::milliseconds(250);
-
-// Live memory may differ by so much from what was expected after a step before
-// its peak counts as disturbed: pages, small buffers, a decode token.
-constexpr Bytes kUndisturbed = Bytes{64} << 20;
-
-Duration PauseAfter(int failures) {
-  return kFirstPause * (1 << std::min(failures - 1, 6));
-}
-
 absl::Status UnknownRequest(RequestId id) {
   return absl::NotFoundError(Concat("request ", id, " is not here"));
 }
@@ -128,100 +115,6 @@ absl::Status Core::On(const PrefixChanged& event) {
   return absl::OkStatus();
 }
 
-absl::Status Core::On(const StepDone& event) {
-  if (!running_.has_value() || running_->id != event.step) {
-    return absl::NotFoundError(Concat("step ", event.step, " is not running"));
-  }
-  TG_RETURN_IF_ERROR(RequireBytes("peak_bytes", event.peak_bytes.value_or(0)));
-  TG_RETURN_IF_ERROR(RequireBytes("live_bytes", event.live_bytes.value_or(0)));
-  const RunningStep step = *running_;
-  running_.reset();
-  ++stats_.steps;
-  Request& request = *table_.Find(step.request);
-  ledger_.Grow(request.id, step.price.resident_bytes);
-  served_ += step.n;
-  widest_run_ = std::max(widest_run_, step.n);
-  table_.Serve(request, step.n);
-  Refresh(request, [&](Request& r) {
-    r.done = step.start + step.n;
-    r.last_chunk = step.n;
-    r.served_mark = served_;
-    r.failures = 0;
-    r.stuck_since.reset();
-  });
-  // Widths grow back after a failure, one doubling a step.
-  request.width_cap =
-      request.width_cap >= limits_.max / 2 ? 0 : 2 * request.width_cap;
-  if (event.took.has_value()) times_.Add(step.n, step.start, *event.took);
-  MeasureTransient(step, event);
-  if (event.live_bytes.has_value()) {
-    MeasureGrowth(step, *event.live_bytes);
-    has_readings_ = true;
-    memory_.Read(*event.live_bytes, ledger_.resident());
-  }
-  if (request.cancel_pending) {
-    CancelNow(request);
-  } else if (request.done >= request.request.prompt_tokens) {
-    ++relief_;
-    table_.Move(request, RequestState::kDecoding);
-    ledger_.SetClaim(
-        request.id, policies_.admission->DecodeClaim(Prices(), request.view,
-                                                     outputs_.SharePermille()));
-    Refresh(request);
-    actions_->push_back(StartDecode{request.id});
-    CoverDecoding();
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Core::On(const StepFailed& event) {
-  if (!running_.has_value() || running_->id != event.step) {
-    return absl::NotFoundError(Concat("step ", event.step, " is not running"));
-  }
-  const RunningStep step = *running_;
-  running_.reset();
-  Request& request = *table_.Find(step.request);
-  const bool memory = event.why == StepFailure::kOutOfMemory;
-  if (memory) {
-    ++stats_.out_of_memory;
-    if (options_.calibrate) {
-      const StaticPrice price = StaticPriceOf(step.chunk());
-      calibrator_.AddOutOfMemory(
-          price.route, step.n, price.transient_bytes,
-          memory_.line() - step.live_before - step.price.resident_bytes, now_);
-    }
-  }
-  if (request.cancel_pending) {
-    CancelNow(request);
-    return absl::OkStatus();
-  }
-  ++request.failures;
-  if (request.failures >= kFailuresMax) {
-    RejectNow(request, RefusalCode::kOverloaded,
-              Concat("the engine failed ", request.failures,
-                     memory ? " times in a row for lack of memory"
-                            : " times in a row",
-                     ", the last time on ", step.n, " tokens at kv length ",
-                     step.start + step.n, " priced at ",
-                     FormatBytes(SatAdd(step.price.transient_bytes,
-                                        step.price.resident_bytes))),
-              nullptr);
-    return absl::OkStatus();
-  }
-  // Narrower at once where that is possible; otherwise after a pause, in which
-  // others may give memory back.
-  const Tokens half = step.n / 2 / limits_.quantum * limits_.quantum;
-  const bool aligned = step.start % limits_.quantum == 0;
-  const Tokens least =
-      std::min(limits_.floor, limits_.max) + (aligned ? 0 : limits_.quantum);
-  if (memory && half >= least) {
-    request.width_cap = half;
-  } else {
-    request.not_before = now_ + PauseAfter(request.failures);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Core::On(const DecodeProgress& event) {
   Request* request = table_.Find(event.id);
   if (request == nullptr) return UnknownRequest(event.id);
@@ -229,18 +122,17 @@ absl::Status Core::On(const DecodeProgress& event) {
     return absl::FailedPreconditionError(
         Concat("request ", event.id, " does not decode"));
   }
+  if (options_.step.decode != StepShape::Decode::kEngine) {
+    return absl::FailedPreconditionError(
+        Concat("request ", event.id,
+               " decodes in steps: StepDone says how it went on"));
+  }
   if (event.tokens < 1 || event.tokens > kTokensMax - request->decoded) {
     return InvalidArgument("tokens: expected 1 to ",
                            kTokensMax - request->decoded, ", got ",
                            event.tokens);
   }
-  const Tokens length = request->request.prompt_tokens + request->decoded;
-  if (!Prices().KvPreallocated()) {
-    const Bytes before = Prices().SequenceBytes(length, 1);
-    const Bytes after = Prices().SequenceBytes(length + event.tokens, 1);
-    ledger_.Grow(request->id, std::max<Bytes>(0, after - before));
-  }
-  Refresh(*request, [&](Request& r) { r.decoded += event.tokens; });
+  DecodeGrew(*request, event.tokens);
   return absl::OkStatus();
 }
 
@@ -253,9 +145,15 @@ absl::Status Core::On(const Finished& event) {
                " cannot finish: its prompt is not "
                "computed"));
   }
-  ++stats_.finished;
-  outputs_.Add(request->request.max_output_tokens, request->decoded);
-  End(*request);
+  if (request->cancel_pending || request->finish_pending) {
+    return absl::AlreadyExistsError(
+        Concat("request ", event.id, " ends with its step already"));
+  }
+  if (request->in_step != 0) {
+    request->finish_pending = true;
+    return absl::OkStatus();
+  }
+  FinishNow(*request);
   return absl::OkStatus();
 }
 
@@ -266,7 +164,7 @@ absl::Status Core::On(const Cancel& event) {
     return absl::AlreadyExistsError(
         Concat("request ", event.id, " is being cancelled already"));
   }
-  if (running_.has_value() && running_->request == event.id) {
+  if (request->in_step != 0) {
     request->cancel_pending = true;
     return absl::OkStatus();
   }
@@ -274,18 +172,24 @@ absl::Status Core::On(const Cancel& event) {
   return absl::OkStatus();
 }
 
+absl::Status Core::CheckReading(std::string_view name,
+                                const std::vector<Bytes>& bytes) const {
+  if (memory_.ranks() > 0 && bytes.size() != memory_.ranks()) {
+    return InvalidArgument(name, ": expected one entry for each of ",
+                           memory_.ranks(), " ranks, got ", bytes.size());
+  }
+  for (const Bytes one : bytes) TG_RETURN_IF_ERROR(RequireBytes(name, one));
+  return absl::OkStatus();
+}
+
 absl::Status Core::On(const MemoryReading& event) {
   if (event.live_bytes.empty()) {
     return InvalidArgument("live_bytes: expected one entry per device");
   }
-  for (const Bytes live : event.live_bytes) {
-    TG_RETURN_IF_ERROR(RequireBytes("live_bytes", live));
-  }
+  TG_RETURN_IF_ERROR(CheckReading("live_bytes", event.live_bytes));
   has_readings_ = true;
   memory_.ExpectReadings();
-  memory_.Read(
-      *std::max_element(event.live_bytes.begin(), event.live_bytes.end()),
-      ledger_.resident());
+  memory_.Read(event.live_bytes, ledger_.resident());
   return absl::OkStatus();
 }
 
@@ -293,7 +197,11 @@ absl::Status Core::On(const CeilingChanged& event) {
   if (event.ceiling < 1) {
     return InvalidArgument("ceiling: expected at least 1, got ", event.ceiling);
   }
-  memory_.SetCeiling(event.ceiling);
+  if (event.rank.has_value() && *event.rank >= memory_.ranks()) {
+    return InvalidArgument("rank: expected one of ", memory_.ranks(),
+                           " ranks, got ", *event.rank);
+  }
+  memory_.SetCeiling(event.ceiling, event.rank);
   return absl::OkStatus();
 }
 
@@ -311,8 +219,7 @@ absl::Status Core::On(const ReclaimDone& event) {
   }
   // Of an engine that reads no memory, its word is all there is.
   if (!has_readings_) {
-    memory_.Read(std::max<Bytes>(0, Live() - event.freed_bytes),
-                 ledger_.resident());
+    memory_.Reclaimed(event.freed_bytes, ledger_.resident());
   }
   return absl::OkStatus();
 }
@@ -337,7 +244,7 @@ absl::Status Core::On(const Observe& event) {
   const StepQuery step{.chunks = {&event.chunk, 1}};
   TG_RETURN_IF_ERROR(ValidateStep(step));
   if (!options_.calibrate) return absl::OkStatus();
-  const StaticPrice price = StaticPriceOf(event.chunk);
+  const StaticPrice price = StaticPriceOf(step);
   calibrator_.Add(price.route, event.chunk.n, price.transient_bytes,
                   event.transient_bytes, now_);
   return absl::OkStatus();
@@ -345,36 +252,30 @@ absl::Status Core::On(const Observe& event) {
 
 absl::Status Core::On(const Wake& /*event*/) { return absl::OkStatus(); }
 
-Core::StaticPrice Core::StaticPriceOf(const Chunk& chunk) const {
-  const StepQuery step{.chunks = {&chunk, 1}};
-  return {.route = options_.estimator->RouteName(step),
-          .transient_bytes = options_.estimator->Total(step).transient_bytes};
-}
-
-// Peak less what was live before and what the step added for good. A step
-// during which memory moved for other reasons measures those.
-void Core::MeasureTransient(const RunningStep& step, const StepDone& done) {
-  if (!options_.calibrate) return;
-  if (!done.peak_bytes.has_value() || !done.live_bytes.has_value()) return;
-  const Bytes moved =
-      *done.live_bytes - step.live_before - step.price.resident_bytes;
-  if (moved > kUndisturbed || moved < -kUndisturbed) return;
-  const StaticPrice price = StaticPriceOf(step.chunk());
-  calibrator_.Add(
-      price.route, step.n, price.transient_bytes,
-      *done.peak_bytes - step.live_before - step.price.resident_bytes, now_);
-}
-
-// Only what stays counts: pools that filled up can be reclaimed, and other
-// requests' own growth is known.
-void Core::MeasureGrowth(const RunningStep& step, Bytes live) {
-  const Bytes lasting = live - memory_.Reclaimable();
-  const Bytes others =
-      ledger_.resident() - step.resident_before - step.price.resident_bytes;
-  const Bytes known = growth_.ExtraPerToken();
-  growth_.Add(step.n, lasting - step.lasting_before - others,
-              step.price.resident_bytes - SatMul(known, step.n));
-  if (growth_.ExtraPerToken() != known) RaiseClaims();
+absl::Status Core::On(const PolicyChanged& event) {
+  if (event.options == nullptr) {
+    return InvalidArgument("options: expected some, got none");
+  }
+  TG_ASSIGN_OR_RETURN(Policies policies, CheckOptions(*event.options));
+  if (event.options->ranks.size() != memory_.ranks()) {
+    return InvalidArgument("ranks: expected ", memory_.ranks(),
+                           " as before, got ", event.options->ranks.size());
+  }
+  // The table refers to the order policy: it gets the new one first.
+  table_.SetOrder(*policies.order);
+  policies_ = std::move(policies);
+  options_ = *event.options;
+  limits_ = policies_.chunk->Reachable(options_.chunk);
+  corrected_.emplace(*options_.estimator, calibrator_);
+  memory_.Change(options_.memory, options_.ranks, options_.ladder);
+  decode_cap_ = 0;
+  ++relief_;
+  table_.ForEach([](Request& request) {
+    request.fits_in_room.reset();
+    request.blocked_room.reset();
+  });
+  RaiseClaims();
+  return absl::OkStatus();
 }
 
 absl::Status Core::LoadCalibration(

@@ -3,10 +3,14 @@
 //
 // Ledger: who holds which bytes of the device.
 //
-// Each admitted request has two amounts: resident bytes, which are live, and a
-// claim, bytes promised to it that are not live yet. Growth moves bytes from
-// the claim to resident, so that live + claims stays what admission counted:
-// each byte is charged once. Whatever ends a request releases both.
+// Each admitted request has resident bytes, which are live, and a claim, bytes
+// promised to it that are not live yet. Growth moves bytes from the claim to
+// resident, so that live + claims stays what admission counted: each byte is
+// charged once. Whatever ends a request releases both. Of resident bytes, those
+// that no price knows (`side`) are kept apart from the priced ones (`kv`).
+//
+// Each running step has what it needs while it runs: its transient, which goes
+// when it ends, and its growth, which becomes resident then.
 //
 // Thread-safety: none.
 
@@ -14,6 +18,7 @@
 #define TIDEGATE_SCHEDULER_LEDGER_H_
 
 #include <boost/container/flat_map.hpp>
+#include <boost/container/small_vector.hpp>
 
 #include "tidegate/events.h"
 #include "tidegate/types.h"
@@ -25,8 +30,9 @@ class Ledger {
   // Opens an account that holds `resident` bytes and is promised `claim` more.
   void Open(RequestId id, Bytes claim, Bytes resident);
 
-  // Adds live bytes, paid from the claim as far as it goes.
-  void Grow(RequestId id, Bytes bytes);
+  // Adds live bytes, paid from the claim as far as it goes. `side` of them are
+  // beyond every price.
+  void Grow(RequestId id, Bytes bytes, Bytes side = 0);
 
   // Promises `claim` from now on instead of what is left of the claim.
   void SetClaim(RequestId id, Bytes claim);
@@ -34,15 +40,22 @@ class Ledger {
   // Closes the account; answers the resident bytes that became free.
   Bytes Release(RequestId id);
 
+  // A step started, or ended.
+  void OpenStep(StepId step, Bytes bytes);
+  void CloseStep(StepId step);
+
   // Sums over all accounts, saturated.
   Bytes claimed() const { return Saturated(claimed_); }
   Bytes resident() const { return Saturated(resident_); }
+  Bytes side() const { return Saturated(side_); }  // of resident()
+  // Over all running steps.
+  Bytes in_flight() const { return Saturated(in_flight_); }
 
   // What is left of one account's claim, and what it holds; 0 without account.
   Bytes ClaimOf(RequestId id) const;
   Bytes ResidentOf(RequestId id) const;
 
-  bool empty() const { return accounts_.empty(); }
+  bool empty() const { return accounts_.empty() && steps_.empty(); }
 
   // Whether the sums are those of the accounts: O(accounts), for checks.
   bool Conserved() const;
@@ -51,6 +64,11 @@ class Ledger {
   struct Account {
     Bytes claim = 0;
     Bytes resident = 0;
+    Bytes side = 0;
+  };
+  struct Step {
+    StepId id = 0;
+    Bytes bytes = 0;
   };
   // Flat: a few hundred accounts at most, looked up at every event.
   boost::container::flat_map<RequestId, Account> accounts_;
@@ -59,8 +77,11 @@ class Ledger {
   static Bytes Saturated(Sum sum) {
     return sum > kBytesMax ? kBytesMax : static_cast<Bytes>(sum);
   }
+  boost::container::small_vector<Step, 2> steps_;
   Sum claimed_ = 0;
   Sum resident_ = 0;
+  Sum side_ = 0;
+  Sum in_flight_ = 0;
 };
 
 }  // namespace tidegate::internal

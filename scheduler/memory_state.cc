@@ -15,18 +15,76 @@ namespace {
 // Reclaims of a kind that may free nothing before its size has to change.
 constexpr int kFruitlessMax = 3;
 
+using Wide = __int128;
+
 // Longest lag of a release that is waited for where no reading comes.
 constexpr Duration kConfirmation = std::chrono::seconds(1);
 
 }  // namespace
 
 MemoryState::MemoryState(const MemoryLimits& limits,
+                         std::span<const RankLimits> ranks,
                          std::vector<std::string> ladder)
     : limits_(limits), elsewhere_(limits.base) {
   for (std::string& kind : ladder) {
     kinds_.push_back({.name = std::move(kind), .distrusted = {}});
   }
+  for (const RankLimits& rank : ranks) {
+    ranks_.push_back({.ceiling = rank.ceiling, .elsewhere = rank.base});
+  }
+  Settle();
   NoteRoom(Instant{}, /*idle=*/true);
+}
+
+// Requests hold the same on every rank, so the least room is where a ceiling
+// exceeds everything else by least.
+void MemoryState::Settle() {
+  if (ranks_.empty()) return;
+  const auto least = std::min_element(
+      ranks_.begin(), ranks_.end(), [](const Rank& a, const Rank& b) {
+        return Wide{a.ceiling} - a.elsewhere < Wide{b.ceiling} - b.elsewhere;
+      });
+  limits_.ceiling = least->ceiling;
+  elsewhere_ = least->elsewhere;
+  least_rank_ = static_cast<std::size_t>(least - ranks_.begin());
+}
+
+void MemoryState::SetCeiling(Bytes ceiling, std::optional<std::size_t> rank) {
+  limits_.ceiling = ceiling;
+  for (std::size_t i = 0; i < ranks_.size(); ++i) {
+    if (!rank.has_value() || *rank == i) ranks_[i].ceiling = ceiling;
+  }
+  Settle();
+}
+
+void MemoryState::Change(const MemoryLimits& limits,
+                         std::span<const RankLimits> ranks,
+                         const std::vector<std::string>& ladder) {
+  TG_CHECK(ranks.size() == ranks_.size());
+  limits_ = limits;
+  for (std::size_t i = 0; i < ranks_.size(); ++i) {
+    ranks_[i].ceiling = ranks[i].ceiling;
+  }
+  Settle();
+  std::vector<Kind> kinds;
+  for (const std::string& name : ladder) {
+    const Kind* known = Find(name);
+    kinds.push_back(known != nullptr ? *known
+                                     : Kind{.name = name, .distrusted = {}});
+  }
+  // What is being reclaimed now is answered for, whatever the ladder says.
+  for (Kind& kind : kinds_) {
+    const bool pending =
+        std::any_of(pending_.begin(), pending_.end(),
+                    [&](const Pending& p) { return p.kind == kind.name; });
+    const bool kept =
+        std::any_of(kinds.begin(), kinds.end(),
+                    [&](const Kind& k) { return k.name == kind.name; });
+    if (!pending || kept) continue;
+    kind.bytes = 0;
+    kinds.push_back(std::move(kind));
+  }
+  kinds_ = std::move(kinds);
 }
 
 // A reading below what the ledger holds leaves less than nothing elsewhere:
@@ -37,9 +95,27 @@ Bytes MemoryState::Live(Bytes resident) const {
       0, elsewhere_ < 0 ? elsewhere_ + held : SatAdd(elsewhere_, held));
 }
 
-void MemoryState::Read(Bytes live, Bytes resident) {
-  elsewhere_ = live - resident;
+void MemoryState::Read(std::span<const Bytes> live, Bytes resident) {
+  TG_CHECK(!live.empty());
+  if (ranks_.empty()) {
+    elsewhere_ = *std::max_element(live.begin(), live.end()) - resident;
+  } else {
+    TG_CHECK(live.size() == ranks_.size());
+    for (std::size_t i = 0; i < ranks_.size(); ++i) {
+      ranks_[i].elsewhere = live[i] - resident;
+    }
+    Settle();
+  }
   unconfirmed_ = 0;
+}
+
+void MemoryState::Reclaimed(Bytes bytes, Bytes resident) {
+  std::vector<Bytes> live;
+  for (const Rank& rank : ranks_) {
+    live.push_back(std::max<Bytes>(0, rank.elsewhere + resident - bytes));
+  }
+  if (live.empty()) live.push_back(std::max<Bytes>(0, Live(resident) - bytes));
+  Read(live, resident);
 }
 
 void MemoryState::Free(Bytes bytes, Instant now) {

@@ -32,6 +32,7 @@
 #include "tidegate/actions.h"
 #include "tidegate/events.h"
 #include "tidegate/plan.h"
+#include "tidegate/scheduler.h"
 #include "tidegate/types.h"
 
 namespace tidegate::internal {
@@ -44,11 +45,19 @@ class MemoryState {
  public:
   // `limits.base` is live memory before any request. `ladder` lists kinds in
   // the order in which they are reclaimed; kinds that it lacks never are.
-  MemoryState(const MemoryLimits& limits, std::vector<std::string> ladder);
+  // Several `ranks` replace the ceiling and the base of `limits`: the one with
+  // the least room is the device that all the rest speaks of.
+  MemoryState(const MemoryLimits& limits, std::span<const RankLimits> ranks,
+              std::vector<std::string> ladder);
 
   // Live bytes, while requests hold `resident`.
   Bytes Live(Bytes resident) const;
-  void Read(Bytes live, Bytes resident);
+  // One entry for each rank; without named ranks any number, of devices alike.
+  void Read(std::span<const Bytes> live, Bytes resident);
+  std::size_t ranks() const { return ranks_.size(); }
+  std::size_t least_rank() const { return least_rank_; }
+  // A reclaim freed so much, where no reading will show it.
+  void Reclaimed(Bytes bytes, Bytes resident);
   // The engine sends readings besides those that end a step.
   void ExpectReadings() { expects_readings_ = true; }
 
@@ -59,7 +68,12 @@ class MemoryState {
 
   // `base` is Live().
   MemoryLimits Limits(Bytes resident) const;
-  void SetCeiling(Bytes ceiling) { limits_.ceiling = ceiling; }
+  // Of one rank, or of all.
+  void SetCeiling(Bytes ceiling, std::optional<std::size_t> rank);
+  // Other limits and another ladder; what is live and what can be reclaimed
+  // stays known. There must be as many ranks as before.
+  void Change(const MemoryLimits& limits, std::span<const RankLimits> ranks,
+              const std::vector<std::string>& ladder);
   Bytes line() const { return limits_.ceiling - limits_.headroom; }
 
   void SetReclaimable(std::string_view kind, Bytes bytes);
@@ -120,8 +134,17 @@ class MemoryState {
   Instant Believed() const;
   Kind* Find(std::string_view kind);
 
+  // Makes the rank with the least room the device.
+  void Settle();
+
   MemoryLimits limits_;
-  Bytes elsewhere_ = 0;      // live bytes that no request holds; may be < 0
+  Bytes elsewhere_ = 0;  // live bytes that no request holds; may be < 0
+  struct Rank {
+    Bytes ceiling = 0;
+    Bytes elsewhere = 0;
+  };
+  std::vector<Rank> ranks_;  // empty: one device
+  std::size_t least_rank_ = 0;
   std::vector<Kind> kinds_;  // in the order of the ladder
   struct Room {
     Instant at{};  // when it ended

@@ -34,6 +34,8 @@ constexpr auto kLaterAdmissionPolicies =
 constexpr auto kOrderPolicies =
     std::to_array<string_view>({"fcfs", "priority", "shortest", "fair"});
 constexpr auto kLaterOrderPolicies = std::to_array<string_view>({"plugin:…"});
+constexpr auto kDecodeModes =
+    std::to_array<string_view>({"engine", "mixed", "between"});
 constexpr auto kRungs =
     std::to_array<string_view>({"pool", "cache", "model", "preempt"});
 
@@ -350,6 +352,52 @@ const auto kKeys = std::to_array<PolicyKey>({
             "measured.",
      .store = Stall},
 
+    // [step]
+    {.table = "step",
+     .name = "sequences",
+     .type = PolicyType::kCount,
+     .unit = "prompts",
+     .min = 1,
+     .max = kMaxInteger,
+     .fallback = "1",
+     .doc = "Prompts whose chunks the engine computes in one forward pass.",
+     .store = Integer<&PolicyFile::step_sequences>},
+    {.table = "step",
+     .name = "decode",
+     .type = PolicyType::kWord,
+     .words = kDecodeModes,
+     .fallback = "engine",
+     .doc = "Who decodes. engine: the engine by itself, beside the steps. "
+            "mixed: decode tokens ride along with chunks. between: they are "
+            "steps of their own, one between two chunks.",
+     .store = Text<&PolicyFile::step_decode>},
+    {.table = "step",
+     .name = "tokens",
+     .type = PolicyType::kTokens,
+     .unit = "tokens",
+     .max = kTokensMax,
+     .fallback = "0: chunk.max for chunks together, and decode tokens",
+     .doc = "Most query tokens in one forward pass, decode tokens included.",
+     .store = Integer<&PolicyFile::step_tokens>},
+    {.table = "step",
+     .name = "decodes",
+     .type = PolicyType::kCount,
+     .unit = "requests",
+     .max = kMaxInteger,
+     .fallback = "0: all that decode",
+     .doc = "Requests that decode in one forward pass; they take turns.",
+     .store = Integer<&PolicyFile::step_decodes>},
+    {.table = "step",
+     .name = "in_flight",
+     .type = PolicyType::kCount,
+     .unit = "steps",
+     .min = 1,
+     .max = kMaxInteger,
+     .fallback = "1",
+     .doc = "Forward passes that run at once, as in a pipeline: their "
+            "transients add up.",
+     .store = Integer<&PolicyFile::step_in_flight>},
+
     // [time]
     {.table = "time",
      .name = "use",
@@ -383,6 +431,15 @@ const auto kKeys = std::to_array<PolicyKey>({
      .fallback = "0: no limit",
      .doc = "Requests waiting at once; one more is rejected as overloaded.",
      .store = Integer<&PolicyFile::queue_max>},
+    {.table = "admission",
+     .name = "running_max",
+     .type = PolicyType::kCount,
+     .unit = "requests",
+     .max = kMaxInteger,
+     .fallback = "0: no limit",
+     .doc = "Requests admitted at once, those that decode included: the "
+            "engine's state slots.",
+     .store = Integer<&PolicyFile::running_max>},
 
     // [order]
     {.table = "order",

@@ -53,7 +53,8 @@ class Puller final : public PullScheduler {
         return Handle(StepDone{.step = step,
                                .peak_bytes = measured.peak_bytes,
                                .live_bytes = measured.live_bytes,
-                               .took = measured.took},
+                               .took = measured.took,
+                               .decodes = measured.decodes},
                       now);
       case StepOutcome::Kind::kOutOfMemory:
         return Handle(

@@ -34,14 +34,28 @@ bool RequestTable::WaitingBefore::operator()(const Request& a,
 }
 
 RequestTable::RequestTable(const OrderPolicy& order)
-    : order_(order),
+    : order_(&order),
       waiting_(WaitingBefore{&order, order.StableWhileWaiting()}) {}
 
 RequestTable::~RequestTable() { waiting_.clear(); }
 
-Request* RequestTable::Find(RequestId id) {
+void RequestTable::SetOrder(const OrderPolicy& order) {
+  std::vector<Request*> waiting;
+  for (Request& request : waiting_) waiting.push_back(&request);
+  waiting_.clear();
+  order_ = &order;
+  Waiting ordered(WaitingBefore{&order, order.StableWhileWaiting()});
+  waiting_.swap(ordered);
+  for (Request* request : waiting) waiting_.insert(*request);
+}
+
+const Request* RequestTable::Find(RequestId id) const {
   const auto it = by_id_.find(id);
   return it == by_id_.end() ? nullptr : it->second.get();
+}
+
+Request* RequestTable::Find(RequestId id) {
+  return const_cast<Request*>(std::as_const(*this).Find(id));
 }
 
 Request& RequestTable::Add(const Arrive& arrive, Instant now,
@@ -133,10 +147,11 @@ Request* RequestTable::First(const OrderPolicy::Context& context,
                              bool admitted_only) {
   Request* first = nullptr;
   const auto consider = [&](Request& request) {
-    if (Skipped(request, skipped)) return false;
+    if (request.in_step != 0 || Skipped(request, skipped)) return false;
     // Its tenant may have been served since the view was made.
     Show(request, request.view.claim, request.view.held);
-    if (first == nullptr || order_.Before(request.view, first->view, context)) {
+    if (first == nullptr ||
+        order_->Before(request.view, first->view, context)) {
       first = &request;
     }
     return true;
@@ -144,8 +159,8 @@ Request* RequestTable::First(const OrderPolicy::Context& context,
   for (Request* request : prefilling_) consider(*request);
   if (admitted_only) return first;
   const bool one_is_enough =
-      order_.StableWhileWaiting() ||
-      (order_.ArrivalDecidesAmongFresh() && waiting_not_fresh_ == 0);
+      order_->StableWhileWaiting() ||
+      (order_->ArrivalDecidesAmongFresh() && waiting_not_fresh_ == 0);
   for (Request& request : waiting_) {
     if (consider(request) && one_is_enough) break;
   }

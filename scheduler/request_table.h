@@ -50,7 +50,10 @@ struct Request : boost::intrusive::set_base_hook<> {
   Tokens decoded = 0;     // generated tokens reported so far
   Tokens served = 0;      // prompt tokens computed for it, repeats included
   Tokens served_mark = 0;
+  StepId in_step = 0;           // the running step that it is part of
+  StepId last_decode = 0;       // the last step that it decoded in
   bool cancel_pending = false;  // ends when its running step does
+  bool finish_pending = false;  // the same: the engine finished it
 
   // Since when nothing that this request could run fits, and since when its
   // remainder would not even fit an idle device; unset while that is not so.
@@ -99,14 +102,18 @@ struct Request : boost::intrusive::set_base_hook<> {
 
 class RequestTable {
  public:
-  // `order` decides where waiting requests lie, and must outlive the table.
+  // `order` decides where waiting requests lie, and must outlive the table or
+  // the next call of SetOrder().
   explicit RequestTable(const OrderPolicy& order);
   ~RequestTable();
   RequestTable(const RequestTable&) = delete;
   RequestTable& operator=(const RequestTable&) = delete;
 
+  void SetOrder(const OrderPolicy& order);
+
   // Null when there is none.
   Request* Find(RequestId id);
+  const Request* Find(RequestId id) const;
 
   // Adds a waiting request; `arrive.id` must not be in the table.
   Request& Add(const Arrive& arrive, Instant now, Tokens served_mark);
@@ -125,9 +132,9 @@ class RequestTable {
   void Serve(Request& request, Tokens tokens);
 
   // The first request of those whose prompt is not computed, apart from those
-  // in `skipped`; null when there is none. Looks at one waiting request where
-  // the order is stable while waiting, or where arrival decides and all are
-  // fresh; at all of them otherwise.
+  // in `skipped` and in running steps; null when there is none. Looks at one
+  // waiting request where the order is stable while waiting, or where arrival
+  // decides and all are fresh; at all of them otherwise.
   Request* First(const OrderPolicy::Context& context,
                  std::span<const RequestId> skipped, bool admitted_only);
 
@@ -146,6 +153,11 @@ class RequestTable {
     return static_cast<std::int64_t>(waiting_.size());
   }
   std::int64_t decoding() const { return decoding_; }
+  // All that have not ended, in no order.
+  template <typename Visit>
+  void ForEach(const Visit& visit) {
+    for (const auto& [id, request] : by_id_) visit(*request);
+  }
   bool empty() const { return by_id_.empty(); }
 
  private:
@@ -175,7 +187,7 @@ class RequestTable {
   bool Skipped(const Request& request,
                std::span<const RequestId> skipped) const;
 
-  const OrderPolicy& order_;
+  const OrderPolicy* order_;
   // Looked up, and walked only where the result is sorted afterwards: its order
   // differs from run to run.
   absl::flat_hash_map<RequestId, std::unique_ptr<Request>> by_id_;

@@ -11,21 +11,72 @@
 
 namespace tidegate {
 
-absl::StatusOr<std::unique_ptr<Scheduler>> Scheduler::Create(
-    SchedulerOptions options) {
+namespace internal {
+namespace {
+
+absl::Status CheckStep(const StepShape& step, const ChunkLimits& reachable) {
+  struct Count {
+    std::string_view name;
+    std::int64_t value;
+    std::int64_t least;
+  };
+  for (const Count& count :
+       {Count{"sequences", step.sequences, 1}, Count{"tokens", step.tokens, 0},
+        Count{"decodes", step.decodes, 0},
+        Count{"in_flight", step.in_flight, 1}}) {
+    if (count.value >= count.least) continue;
+    return InvalidArgument("step.", count.name, ": expected at least ",
+                           count.least, ", got ", count.value);
+  }
+  // Where decode tokens share the step, one at least must fit beside a chunk.
+  const bool mixed = step.decode == StepShape::Decode::kMixed;
+  const Tokens least = NarrowestChunk(reachable) + (mixed ? 1 : 0);
+  if (step.tokens == 0 || step.tokens >= least) return absl::OkStatus();
+  return InvalidArgument(
+      "step.tokens: expected at least ", least, ", the narrowest chunk",
+      mixed ? " and a decode token" : "", ", got ", step.tokens);
+}
+
+}  // namespace
+
+absl::StatusOr<Policies> CheckOptions(const SchedulerOptions& options) {
   if (options.estimator == nullptr) {
-    return internal::InvalidArgument("estimator: expected one, got none");
+    return InvalidArgument("estimator: expected one, got none");
   }
   if (options.queue_max < 0) {
-    return internal::InvalidArgument("queue_max: expected at least 0, got ",
-                                     options.queue_max);
+    return InvalidArgument("queue_max: expected at least 0, got ",
+                           options.queue_max);
+  }
+  if (options.running_max < 0) {
+    return InvalidArgument("running_max: expected at least 0, got ",
+                           options.running_max);
   }
   TG_RETURN_IF_ERROR(ValidateLimits(options.memory, options.chunk, nullptr));
-  internal::Policies policies;
+  for (std::size_t i = 0; i < options.ranks.size(); ++i) {
+    MemoryLimits memory = options.memory;
+    memory.ceiling = options.ranks[i].ceiling;
+    memory.base = options.ranks[i].base;
+    const absl::Status valid = ValidateLimits(memory, options.chunk, nullptr);
+    if (!valid.ok()) {
+      return InvalidArgument("ranks[", i, "]: ", std::string(valid.message()));
+    }
+  }
+  Policies policies;
   TG_ASSIGN_OR_RETURN(policies.chunk, CreateChunkPolicy(options.chunk_policy));
   TG_ASSIGN_OR_RETURN(policies.admission,
                       CreateAdmissionPolicy(options.admission_policy));
   TG_ASSIGN_OR_RETURN(policies.order, CreateOrderPolicy(options.order_policy));
+  TG_RETURN_IF_ERROR(
+      CheckStep(options.step, policies.chunk->Reachable(options.chunk)));
+  return policies;
+}
+
+}  // namespace internal
+
+absl::StatusOr<std::unique_ptr<Scheduler>> Scheduler::Create(
+    SchedulerOptions options) {
+  TG_ASSIGN_OR_RETURN(internal::Policies policies,
+                      internal::CheckOptions(options));
   return std::unique_ptr<Scheduler>(std::make_unique<internal::Core>(
       std::move(options), std::move(policies)));
 }
@@ -54,6 +105,16 @@ absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
       policy.admission_policy.value_or(options.admission_policy);
   options.order_policy = policy.order_policy.value_or(options.order_policy);
   options.queue_max = policy.queue_max.value_or(options.queue_max);
+  options.running_max = policy.running_max.value_or(options.running_max);
+  StepShape& step = options.step;
+  step.sequences = policy.step_sequences.value_or(step.sequences);
+  if (policy.step_decode == "mixed") step.decode = StepShape::Decode::kMixed;
+  if (policy.step_decode == "between") {
+    step.decode = StepShape::Decode::kBetween;
+  }
+  step.tokens = policy.step_tokens.value_or(step.tokens);
+  step.decodes = policy.step_decodes.value_or(step.decodes);
+  step.in_flight = policy.step_in_flight.value_or(step.in_flight);
   if (policy.ladder.has_value()) options.ladder = *policy.ladder;
   return options;
 }

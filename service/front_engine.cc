@@ -75,12 +75,11 @@ void Front::StepEnded(StepId step, std::optional<StepOutcome> outcome) {
   }
   StepMeasurement measured = outcome->measured();
   if (!measured.took.has_value()) measured.took = took;
-  if (!measured.live_bytes.has_value()) {
+  if (measured.live_bytes.empty()) {
     // The engine's peak and another counter's live bytes are no pair.
-    measured.peak_bytes.reset();
+    measured.peak_bytes.clear();
     if (const std::optional<MemoryReading> reading = ReadMemory()) {
-      measured.live_bytes = *std::max_element(reading->live_bytes.begin(),
-                                              reading->live_bytes.end());
+      measured.live_bytes = reading->live_bytes;
     }
   }
   const Duration ran_for = *measured.took;

@@ -140,7 +140,7 @@ absl::Status Driver::Happen(const Input& input) {
 absl::Status Driver::Happen(const Timer& timer) {
   switch (timer.due) {
     case Due::kStepEnd:
-      return EndStep();
+      return EndStep(timer.index);
     case Due::kDecodeTick:
       return TickDecoders();
     case Due::kDecodeEnd:
@@ -151,19 +151,30 @@ absl::Status Driver::Happen(const Timer& timer) {
   return absl::OkStatus();
 }
 
-absl::Status Driver::EndStep() {
-  TG_CHECK(running_.has_value());
-  const RunningStep running = *std::exchange(running_, std::nullopt);
-  for (const std::size_t index : running.requests) {
-    options_.requests[index].in_step = false;
+absl::Status Driver::EndStep(StepId id) {
+  const auto at =
+      std::find_if(running_.begin(), running_.end(),
+                   [id](const RunningStep& step) { return step.id == id; });
+  TG_CHECK(at != running_.end());
+  const RunningStep running = std::move(*at);
+  running_.erase(at);
+  for (const auto* indices : {&running.requests, &running.decodes}) {
+    for (const std::size_t index : *indices) {
+      options_.requests[index].in_step = false;
+    }
   }
   if (!running.step.fits) {
     return Deliver(
         StepFailed{.step = running.id, .why = StepFailure::kOutOfMemory});
   }
   world_.End(running.step);
+  StepDone done{.step = running.id,
+                .peak_bytes = {running.step.peak},
+                .took = running.took};
+  std::vector<std::size_t> finished;
   for (std::size_t i = 0; i < running.requests.size(); ++i) {
-    DrivenRequest& request = options_.requests[running.requests[i]];
+    const std::size_t index = running.requests[i];
+    DrivenRequest& request = options_.requests[index];
     const Tokens n = request.widths.back();
     request.resident += running.step.growth[i];
     request.done += n;
@@ -171,21 +182,53 @@ absl::Status Driver::EndStep() {
     totals_.computed_tokens += n;
     ++totals_.chunks;
     const Tokens prompt = request.arrive.request.prompt_tokens;
-    if (request.done == prompt) request.prompt_done = now_;
     if (request.computed > SatMul(kComputedTimesMax, prompt)) {
       return Broken("request ", request.arrive.id, " of ", prompt,
                     " prompt tokens was computed more than ", kComputedTimesMax,
                     " times over");
     }
+    if (request.done < prompt) continue;
+    request.prompt_done = now_;
+    if (!StepsDecode()) continue;
+    // The last position of the prompt gives the first token.
+    request.last_token = now_;
+    const Tokens tokens = std::min<Tokens>(1, request.output_tokens);
+    const bool last = Generated(request, tokens);
+    done.decodes.push_back({request.arrive.id, tokens, last});
+    if (last) finished.push_back(index);
   }
+  for (const std::size_t index : running.decodes) {
+    DrivenRequest& request = options_.requests[index];
+    request.resident += world_.DecodeBytes(1);
+    if (!Generated(request, 1)) continue;
+    done.decodes.push_back({request.arrive.id, 1, true});
+    finished.push_back(index);
+  }
+  for (const std::size_t index : finished) Finish(options_.requests[index]);
   idle_events_ = 0;
   // What the pool keeps of the step is known before the reading that has it.
   TG_RETURN_IF_ERROR(SettleReclaimables());
   told_live_ = world_.Live();
-  return Deliver(StepDone{.step = running.id,
-                          .peak_bytes = running.step.peak,
-                          .live_bytes = told_live_,
-                          .took = running.took});
+  done.live_bytes = {told_live_};
+  released_ = released_ || !finished.empty();
+  return Deliver(done);
+}
+
+bool Driver::Generated(DrivenRequest& request, Tokens tokens) {
+  if (request.decoded > 0) {
+    request.longest_gap =
+        std::max(request.longest_gap, now_ - request.last_token);
+  }
+  request.last_token = now_;
+  request.decoded += tokens;
+  return request.decoded >= request.output_tokens;
+}
+
+void Driver::Finish(DrivenRequest& request) {
+  Donate(request, request.arrive.request.prompt_tokens + request.decoded);
+  Release(request);
+  End(request, Outcome::kFinished);
+  totals_.finish_order.push_back(IndexOf(request));
 }
 
 absl::Status Driver::TickDecoders() {
@@ -247,10 +290,7 @@ absl::Status Driver::EndDecode(std::size_t index, std::int64_t run) {
     if (!still()) return absl::OkStatus();
   }
   decoding_.erase(index);
-  Donate(request, request.arrive.request.prompt_tokens + request.decoded);
-  Release(request);
-  End(request, Outcome::kFinished);
-  totals_.finish_order.push_back(index);
+  Finish(request);
   // Before the reading that shows it, as events.h asks: bytes that are gone and
   // still a request's would look like room that nobody ever had.
   return Deliver(Finished{.id = request.arrive.id});

@@ -78,6 +78,10 @@ struct DrivenRequest {
   Bytes resident = 0;  // KV of its own
   Instant decode_start{};
   Tokens decoded = 0;
+  // Of tokens that steps generated: when the last one came, and the longest
+  // that one was waited for.
+  Instant last_token{};
+  Duration longest_gap{};
   std::int64_t runs = 0;  // times it was admitted: a stale timer has another
 };
 
@@ -160,8 +164,10 @@ class Driver {
   };
   struct RunningStep {
     StepId id = 0;
-    std::vector<std::size_t> requests;
+    std::vector<std::size_t> requests;  // with a chunk in it
+    std::vector<std::size_t> decodes;   // with a decode token in it
     World::Step step;
+    Bytes price = 0;
     Duration took{};
   };
 
@@ -169,7 +175,10 @@ class Driver {
   absl::Status Loop();
   absl::Status Happen(const Input& input);
   absl::Status Happen(const Timer& timer);
-  absl::Status EndStep();
+  absl::Status EndStep(StepId id);
+  // Whether its last token is generated.
+  bool Generated(DrivenRequest& request, Tokens tokens);
+  void Finish(DrivenRequest& request);
   absl::Status TickDecoders();
   absl::Status EndDecode(std::size_t index, std::int64_t run);
   absl::Status EndReclaim(std::size_t index);
@@ -193,6 +202,7 @@ class Driver {
   absl::Status DoAdmit(const Admit& action);
   absl::Status DoRunStep(const RunStep& action);
   absl::Status CheckStep(const RunStep& action) const;
+  absl::Status CheckDecodes(const RunStep& action) const;
   absl::Status CheckChunk(const RunStep& step, const StepChunk& chunk) const;
   absl::Status DoReject(const Reject& action);
   absl::Status DoReclaim(const Reclaim& action);
@@ -226,12 +236,15 @@ class Driver {
 
   Instant now_{};
   std::size_t next_input_ = 0;
+  bool StepsDecode() const {
+    return options_.scheduler.step.decode != StepShape::Decode::kEngine;
+  }
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
   std::uint64_t timers_made_ = 0;
   std::optional<Instant> wake_;
   std::vector<Action> actions_;
 
-  std::optional<RunningStep> running_;
+  std::vector<RunningStep> running_;
   std::set<std::size_t> decoding_;
   bool tick_due_ = false;
   std::vector<Reclaim> reclaims_;

@@ -78,7 +78,8 @@ absl::Status Driver::DoAdmit(const Admit& action) {
 absl::Status Driver::CheckChunk(const RunStep& step,
                                 const StepChunk& chunk) const {
   const DrivenRequest* request = Find(chunk.id);
-  if (request == nullptr || request->stage != Stage::kPrefill) {
+  if (request == nullptr || request->stage != Stage::kPrefill ||
+      request->in_step) {
     return Broken("step ", step.step, " computes request ", chunk.id,
                   ", which is not in prefill");
   }
@@ -92,14 +93,47 @@ absl::Status Driver::CheckChunk(const RunStep& step,
   return absl::OkStatus();
 }
 
-absl::Status Driver::CheckStep(const RunStep& action) const {
-  if (running_.has_value()) {
-    return Broken("step ", action.step, " was submitted while step ",
-                  running_->id, " runs");
+absl::Status Driver::CheckDecodes(const RunStep& action) const {
+  const StepShape& shape = options_.scheduler.step;
+  if (action.decodes.empty()) return absl::OkStatus();
+  const bool apart = shape.decode == StepShape::Decode::kBetween;
+  if (!StepsDecode() || (apart && !action.chunks.empty()) ||
+      (shape.decodes > 0 && std::ssize(action.decodes) > shape.decodes)) {
+    return Broken("step ", action.step, " has ", action.decodes.size(),
+                  " decode tokens that the engine does not take with it");
   }
-  if (action.chunks.empty()) {
+  std::set<RequestId> seen;
+  for (const RequestId id : action.decodes) {
+    const DrivenRequest* request = Find(id);
+    if (request == nullptr || request->stage != Stage::kDecoding ||
+        request->in_step || !seen.insert(id).second) {
+      return Broken("step ", action.step, " decodes request ", id,
+                    ", which does not decode or is in a step already");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Driver::CheckStep(const RunStep& action) const {
+  const StepShape& shape = options_.scheduler.step;
+  if (std::ssize(running_) >= shape.in_flight) {
+    return Broken("step ", action.step, " was submitted while step ",
+                  running_.front().id, " runs");
+  }
+  if (action.chunks.empty() && action.decodes.empty()) {
     return Broken("step ", action.step, " has no chunks");
   }
+  if (std::ssize(action.chunks) > shape.sequences) {
+    return Broken("step ", action.step, " has ", action.chunks.size(),
+                  " chunks, and the engine takes ", shape.sequences);
+  }
+  auto tokens = static_cast<Tokens>(action.decodes.size());
+  for (const StepChunk& chunk : action.chunks) tokens += chunk.n;
+  if (shape.tokens > 0 && tokens > shape.tokens) {
+    return Broken("step ", action.step, " has ", tokens,
+                  " tokens, and the engine takes ", shape.tokens);
+  }
+  TG_RETURN_IF_ERROR(CheckDecodes(action));
   for (std::size_t i = 0; i < action.chunks.size(); ++i) {
     TG_RETURN_IF_ERROR(CheckChunk(action, action.chunks[i]));
     for (std::size_t j = 0; j < i; ++j) {
@@ -117,7 +151,8 @@ absl::Status Driver::CheckStep(const RunStep& action) const {
   // The room is not taken on trust: no more than the last reading leaves, what
   // this answer freed before the step, and what the pool would give back or use
   // again.
-  const Bytes live = std::min(told_live_, world_.Live());
+  Bytes live = std::min(told_live_, world_.Live());
+  for (const RunningStep& other : running_) live = SatAdd(live, other.price);
   const Bytes line =
       world_.ceiling() - options_.scheduler.memory.headroom - live;
   const Bytes room =
@@ -131,7 +166,9 @@ absl::Status Driver::CheckStep(const RunStep& action) const {
 
 absl::Status Driver::DoRunStep(const RunStep& action) {
   TG_RETURN_IF_ERROR(CheckStep(action));
-  RunningStep running{.id = action.step};
+  RunningStep running{.id = action.step,
+                      .price = SatAdd(action.price.transient_bytes,
+                                      action.price.resident_bytes)};
   std::vector<Chunk> chunks;
   Tokens tokens = 0;
   Tokens lost = 0;
@@ -145,7 +182,14 @@ absl::Status Driver::DoRunStep(const RunStep& action) {
     tokens += chunk.n;
     lost += request.lost;
   }
-  running.step = world_.Start(chunks);
+  std::vector<Tokens> decode_kv;
+  for (const RequestId id : action.decodes) {
+    DrivenRequest& request = *Find(id);
+    request.in_step = true;
+    running.decodes.push_back(IndexOf(request));
+    decode_kv.push_back(request.arrive.request.prompt_tokens + request.decoded);
+  }
+  running.step = world_.Start(chunks, decode_kv);
   if (running.step.fits) {
     running.took = running.step.took + world_.PrefillTime(lost);
     for (std::size_t i = 0; i < chunks.size(); ++i) {
@@ -159,11 +203,12 @@ absl::Status Driver::DoRunStep(const RunStep& action) {
     }
   } else {
     // The failure shows when the step was launched, not when it would end.
-    running.took = running.step.took - world_.PrefillTime(tokens);
+    running.took = std::max<Duration>(
+        Duration(1), running.step.took - world_.PrefillTime(tokens));
     ++totals_.out_of_memory;
   }
-  Schedule(now_ + running.took, Due::kStepEnd);
-  running_ = std::move(running);
+  Schedule(now_ + running.took, Due::kStepEnd, running.id);
+  running_.push_back(std::move(running));
   return absl::OkStatus();
 }
 
@@ -221,9 +266,10 @@ absl::Status Driver::DoStartDecode(const StartDecode& action) {
                   " was sent to decoding and its prompt is not computed");
   }
   request->stage = Stage::kDecoding;
+  Donate(*request, request->arrive.request.prompt_tokens);
+  if (StepsDecode()) return absl::OkStatus();
   request->decode_start = now_;
   request->decoded = 0;
-  Donate(*request, request->arrive.request.prompt_tokens);
   decoding_.insert(IndexOf(*request));
   Schedule(now_ + world_.DecodeTime(request->output_tokens), Due::kDecodeEnd,
            IndexOf(*request), request->runs);

@@ -87,6 +87,31 @@ void WriteChunk(const Chunk& chunk, Line& line) {
   line.Text("mask", MaskName(chunk.mask));
 }
 
+std::string_view FailureName(StepFailure why) {
+  return why == StepFailure::kOutOfMemory ? "out_of_memory" : "other";
+}
+
+template <typename T>
+void WriteList(const std::vector<T>& values, Line& line) {
+  line.Raw("[");
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i > 0) line.Raw(",");
+    line.Raw(std::to_string(values[i]));
+  }
+  line.Raw("]");
+}
+
+// Of one device its number, of several their list, of none null.
+void WriteReading(std::string_view key, const std::vector<Bytes>& bytes,
+                  Line& line) {
+  if (bytes.size() > 1) {
+    line.Key(key);
+    WriteList(bytes, line);
+    return;
+  }
+  line.Optional(key, bytes.empty() ? std::nullopt : std::optional(bytes[0]));
+}
+
 struct EventWriter {
   Instant now;
 
@@ -113,17 +138,37 @@ struct EventWriter {
   std::string operator()(const StepDone& event) const {
     Line line = Begin("step_done");
     line.Id("step", event.step);
-    line.Optional("peak_bytes", event.peak_bytes);
-    line.Optional("live_bytes", event.live_bytes);
+    WriteReading("peak_bytes", event.peak_bytes, line);
+    WriteReading("live_bytes", event.live_bytes, line);
     line.Optional("took", event.took);
+    if (event.decodes.empty()) return line.Take();
+    line.Key("decodes");
+    line.Raw("[");
+    for (std::size_t i = 0; i < event.decodes.size(); ++i) {
+      const DecodeResult& result = event.decodes[i];
+      line.Raw(i > 0 ? ",{\"id\":" : "{\"id\":");
+      line.Raw(std::to_string(result.id));
+      line.Number("tokens", result.tokens);
+      line.Key("finished");
+      line.Raw(result.finished ? "true}" : "false}");
+    }
+    line.Raw("]");
     return line.Take();
   }
   std::string operator()(const StepFailed& event) const {
     Line line = Begin("step_failed");
     line.Id("step", event.step);
-    line.Text("why", event.why == StepFailure::kOutOfMemory ? "out_of_memory"
-                                                            : "other");
+    line.Text("why", FailureName(event.why));
     return line.Take();
+  }
+  std::string operator()(const DecodeFailed& event) const {
+    Line line = Begin("decode_failed");
+    line.Id("id", event.id);
+    line.Text("why", FailureName(event.why));
+    return line.Take();
+  }
+  std::string operator()(const PolicyChanged&) const {
+    return Begin("policy_changed").Take();
   }
   std::string operator()(const DecodeProgress& event) const {
     Line line = Begin("decode_progress");
@@ -144,17 +189,15 @@ struct EventWriter {
   std::string operator()(const MemoryReading& event) const {
     Line line = Begin("memory_reading");
     line.Key("live_bytes");
-    line.Raw("[");
-    for (std::size_t i = 0; i < event.live_bytes.size(); ++i) {
-      if (i > 0) line.Raw(",");
-      line.Raw(event.live_bytes[i]);
-    }
-    line.Raw("]");
+    WriteList(event.live_bytes, line);
     return line.Take();
   }
   std::string operator()(const CeilingChanged& event) const {
     Line line = Begin("ceiling_changed");
     line.Number("ceiling", event.ceiling);
+    if (event.rank.has_value()) {
+      line.Number("rank", static_cast<std::int64_t>(*event.rank));
+    }
     return line.Take();
   }
   std::string operator()(const Reclaimable& event) const {
@@ -209,6 +252,10 @@ struct ActionWriter {
       line.Raw("}");
     }
     line.Raw("]");
+    if (!action.decodes.empty()) {
+      line.Key("decodes");
+      WriteList(action.decodes, line);
+    }
     line.Number("transient_bytes", action.price.transient_bytes);
     line.Number("resident_bytes", action.price.resident_bytes);
     line.Number("room_bytes", action.room_bytes);

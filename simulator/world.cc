@@ -134,13 +134,20 @@ World::Need World::AttentionOf(const Chunk& chunk) const {
   return {SatAdd(score_bytes, output), score_bytes};
 }
 
-World::Need World::NeedOf(std::span<const Chunk> chunks) const {
+World::Need World::NeedOf(std::span<const Chunk> chunks,
+                          std::span<const Tokens> decodes) const {
   const WorldOptions& options = setup_.options;
   Need need;
-  Tokens tokens = 0;
+  const auto decode_tokens = static_cast<Tokens>(decodes.size());
+  Tokens tokens = decode_tokens;
   for (const Chunk& chunk : chunks) tokens += chunk.n;
+  const Tokens longest =
+      decodes.empty() ? 0 : *std::max_element(decodes.begin(), decodes.end());
   if (options.attention == WorldAttention::kEstimator) {
-    const PriceTotals price = options.truth->Total({.chunks = chunks});
+    const PriceTotals price =
+        options.truth->Total({.chunks = chunks,
+                              .decode_tokens = decode_tokens,
+                              .decode_kv_len = longest});
     need = {price.transient_bytes, price.largest_allocation_bytes};
   } else {
     for (const Chunk& chunk : chunks) {
@@ -148,6 +155,11 @@ World::Need World::NeedOf(std::span<const Chunk> chunks) const {
       need.transient = SatAdd(need.transient, attention.transient);
       need.largest_allocation =
           std::max(need.largest_allocation, attention.largest_allocation);
+    }
+    if (!decodes.empty()) {
+      const Need attention = AttentionOf({.n = 1, .kv_len = longest});
+      need.transient =
+          SatAdd(need.transient, SatMul(decode_tokens, attention.transient));
     }
   }
   need.transient = SatAdd(need.transient, options.fixed_bytes,
@@ -164,8 +176,8 @@ Bytes World::GrowthOf(const Chunk& chunk) const {
                 SatMul(chunk.n, options.resident_extra_per_token));
 }
 
-World::Step World::Start(std::span<const Chunk> chunks) {
-  TG_CHECK(running_ == 0 && running_pool_ == 0);
+World::Step World::Start(std::span<const Chunk> chunks,
+                         std::span<const Tokens> decodes) {
   Step step;
   Tokens tokens = 0;
   Bytes growth = 0;
@@ -174,31 +186,44 @@ World::Step World::Start(std::span<const Chunk> chunks) {
     growth = SatAdd(growth, step.growth.back());
     tokens += chunk.n;
   }
-  const Need need = NeedOf(chunks);
+  step.decode_growth = DecodeBytes(static_cast<Tokens>(decodes.size()));
+  growth = SatAdd(growth, step.decode_growth);
+  const Need need = NeedOf(chunks, decodes);
   step.transient = need.transient;
-  step.took = OfSeconds(setup_.options.chunk_overhead_s) + PrefillTime(tokens);
+  if (!chunks.empty()) {
+    step.took =
+        OfSeconds(setup_.options.chunk_overhead_s) + PrefillTime(tokens);
+  }
+  // Decode tokens wait for the weights, chunks for the arithmetic.
+  if (!decodes.empty()) step.took = std::max(step.took, DecodeTime(1));
   // What the pool holds already is used again, not added.
-  const Bytes reused = std::min(pool_, need.transient);
+  const Bytes reused = std::min(pool_ - running_pool_, need.transient);
   const Bytes added = SatAdd(growth, need.transient - reused);
-  step.peak = SatAdd(Live(), added);
+  step.peak = SatAdd(Live(), running_, added);
   step.fits = step.peak <= setup_.ceiling &&
               (!setup_.max_allocation.has_value() ||
                need.largest_allocation <= *setup_.max_allocation);
   if (!step.fits) return step;
-  running_ = added;
-  running_pool_ = reused;
+  step.added = added;
+  step.reused = reused;
+  running_ = SatAdd(running_, added);
+  running_pool_ += reused;
   FitCache();
-  step.device_peak = SatAdd(DeviceBytes(), added);
+  step.device_peak = SatAdd(DeviceBytes(), running_);
   peak_ = std::max(peak_, step.device_peak);
   return step;
 }
 
 void World::End(const Step& step) {
   TG_CHECK(step.fits);
-  running_ = 0;
-  running_pool_ = 0;
+  running_ -= step.added;
+  running_pool_ -= step.reused;
+  TG_CHECK(running_ >= 0 && running_pool_ >= 0);
   for (const Bytes bytes : step.growth) resident_ += bytes;
-  if (PoolKeeps()) pool_ = std::max(pool_, step.transient);
+  resident_ += step.decode_growth;
+  if (PoolKeeps()) {
+    pool_ = std::max(pool_, SatAdd(running_pool_, step.transient));
+  }
   FitCache();
 }
 

@@ -68,14 +68,19 @@ class World {
   struct Step {
     bool fits = false;
     std::vector<Bytes> growth;  // resident bytes of each chunk
+    Bytes decode_growth = 0;    // and of all decode tokens together
     Bytes transient = 0;
     Bytes peak = 0;         // live, growth and transient while it runs
     Bytes device_peak = 0;  // the same with cached blocks that nobody pins
     Duration took{};
+    Bytes added = 0;   // to what is live, while it runs
+    Bytes reused = 0;  // of the pool
   };
   // Starts a step unless it would run out of memory; drops cached blocks that
-  // are in its way.
-  Step Start(std::span<const Chunk> chunks);
+  // are in its way. `decodes`: what each decode token attends to, itself
+  // included.
+  Step Start(std::span<const Chunk> chunks,
+             std::span<const Tokens> decodes = {});
   // Ends a step that fit: its growth becomes resident.
   void End(const Step& step);
 
@@ -122,7 +127,8 @@ class World {
     Bytes transient = 0;
     Bytes largest_allocation = 0;
   };
-  Need NeedOf(std::span<const Chunk> chunks) const;
+  Need NeedOf(std::span<const Chunk> chunks,
+              std::span<const Tokens> decodes) const;
   Need AttentionOf(const Chunk& chunk) const;
   WorldAttention RouteOf(const Chunk& chunk) const;
   Bytes GrowthOf(const Chunk& chunk) const;
@@ -136,8 +142,8 @@ class World {
   Bytes reclaimed_ = 0;    // taken off base for good
   Bytes resident_ = 0;
   Bytes pool_ = 0;          // transients that the pool keeps
-  Bytes running_ = 0;       // growth and transient of the step in flight
-  Bytes running_pool_ = 0;  // of pool_, what that step uses
+  Bytes running_ = 0;       // growth and transient of steps in flight
+  Bytes running_pool_ = 0;  // of pool_, what they use
   Bytes peak_ = 0;
 };
 

@@ -24,6 +24,7 @@ enum class Bound {
   kMemory,   // a wider chunk would not fit
   kPlan,     // a wider chunk would leave a remainder that no longer fits
   kTime,     // a wider chunk would stall decoding for too long
+  kShare,    // the rest of the step belongs to other requests
 };
 std::string_view BoundName(Bound bound);
 
@@ -37,13 +38,15 @@ struct StepChunk {
   friend bool operator==(const StepChunk&, const StepChunk&) = default;
 };
 
-// Run one forward pass now; answer with StepDone or StepFailed.
+// Run one forward pass now; answer with StepDone or StepFailed. What may be in
+// it, and how many run at once, is SchedulerOptions::step.
 struct RunStep {
   StepId step = 0;
-  std::vector<StepChunk> chunks;   // one, unless the engine can mix sequences
-  std::vector<RequestId> decodes;  // one token each, where the engine mixes
-  PriceTotals price;
-  // ceiling - headroom - live at the decision: at least the price.
+  std::vector<StepChunk> chunks;   // at most one of each request
+  std::vector<RequestId> decodes;  // these decode their next token in it
+  PriceTotals price;               // of all of it together
+  // ceiling - headroom - live - steps in flight at the decision: at least the
+  // price.
   Bytes room_bytes = 0;
 };
 
@@ -77,7 +80,8 @@ struct Preempt {
   RequestId id = 0;
 };
 
-// The prompt is computed: decode it. Answer with DecodeProgress and Finished.
+// The prompt is computed: decode it. Answer with DecodeProgress and Finished;
+// where decode tokens are part of steps, RunStep::decodes names it from now on.
 struct StartDecode {
   RequestId id = 0;
 };

@@ -8,7 +8,9 @@
 #ifndef TIDEGATE_EVENTS_H_
 #define TIDEGATE_EVENTS_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -18,6 +20,8 @@
 #include "tidegate/types.h"
 
 namespace tidegate {
+
+struct SchedulerOptions;
 
 // Chosen by the engine, unique among requests that have not ended.
 using RequestId = std::uint64_t;
@@ -45,26 +49,48 @@ struct PrefixChanged {
   Bytes prefix_bytes = 0;
 };
 
-// A step ran. Measurements are optional: unknown is not zero.
+// What a step came to for one request that decodes in steps.
+struct DecodeResult {
+  RequestId id = 0;
+  Tokens tokens = 1;      // generated; more than one with accepted drafts
+  bool finished = false;  // its last: its bytes are free
+};
+
+// A step ran. Measurements are optional: unknown is not zero. Those of memory
+// have one entry per device or rank, all taken at the same moment.
 struct StepDone {
   StepId step = 0;
-  std::optional<Bytes> peak_bytes;  // device peak while it ran
-  std::optional<Bytes> live_bytes;  // device live bytes after it
+  std::vector<Bytes> peak_bytes;  // device peak while it ran; empty: unknown
+  std::vector<Bytes> live_bytes;  // device live bytes after it; empty: unknown
   std::optional<Duration> took;
+  // Where steps hold decode tokens: what differs from one token for each of
+  // RunStep::decodes, and none finished. A request whose prompt this step
+  // completed may be among them, with the tokens that came with it.
+  std::vector<DecodeResult> decodes;
 };
 
 enum class StepFailure { kOutOfMemory, kOther };
 
-// A step failed and left nothing behind.
+// A step failed and left nothing behind: no chunk of it is computed and no
+// token of it generated.
 struct StepFailed {
   StepId step = 0;
   StepFailure why = StepFailure::kOther;
 };
 
-// Decoding of an admitted request added tokens.
+// Decoding of an admitted request added tokens. Only of engines that decode by
+// themselves; where decode tokens are part of steps, StepDone says it.
 struct DecodeProgress {
   RequestId id = 0;
   Tokens tokens = 0;  // newly generated
+};
+
+// An engine that decodes by itself could not go on with this request, and tries
+// again: for lack of memory, when somebody has to make room, or for another
+// reason, which is given up after several in a row.
+struct DecodeFailed {
+  RequestId id = 0;
+  StepFailure why = StepFailure::kOther;
 };
 
 // Decoding ended; the request's bytes are free. An engine that sends
@@ -81,13 +107,24 @@ struct Cancel {
 
 // One reading of live memory, the same for every decider. `live_bytes` has one
 // entry per device or rank, all taken at the same moment; the rank with the
-// least room decides.
+// least room decides. Where SchedulerOptions::ranks names them, there are as
+// many entries.
 struct MemoryReading {
   std::vector<Bytes> live_bytes;
 };
 
 struct CeilingChanged {
   Bytes ceiling = 0;
+  // Which of SchedulerOptions::ranks; unset: all of them.
+  std::optional<std::size_t> rank;
+};
+
+// Other policies, limits and prices from the next decision on; never in the
+// middle of a step. `options` is what Scheduler::Create takes, except that
+// memory.base counts for nothing: what is live is known. When it is refused,
+// nothing changes. Whoever was admitted stays admitted.
+struct PolicyChanged {
+  std::shared_ptr<const SchedulerOptions> options;
 };
 
 // How many bytes of live memory a kind of reclaim could free now. Replaces what
@@ -125,7 +162,8 @@ struct Wake {};
 using Event =
     std::variant<Arrive, StepDone, StepFailed, DecodeProgress, Finished, Cancel,
                  MemoryReading, CeilingChanged, Wake, PrefixChanged,
-                 Reclaimable, ReclaimDone, ReleasePending, Released, Observe>;
+                 Reclaimable, ReclaimDone, ReleasePending, Released, Observe,
+                 DecodeFailed, PolicyChanged>;
 
 }  // namespace tidegate
 

@@ -88,9 +88,10 @@ enum class Verdict { kAdmit, kWait, kReject };
 
 enum class RefusalCode {
   kNone,
-  kTooLarge,     // never fits on this device, however idle
-  kOverloaded,   // would fit on an idle device
-  kUnsupported,  // the request contradicts itself or the engine cannot run it
+  kTooLarge,      // never fits on this device, however idle
+  kOverloaded,    // would fit on an idle device
+  kUnsupported,   // the request contradicts itself or the engine cannot run it
+  kShuttingDown,  // the service takes no more requests
 };
 
 // "admit", "too_large", …: the spelling of JSON and logs.

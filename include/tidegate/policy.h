@@ -67,6 +67,11 @@ class ChunkPolicy {
     const RequestView& request;  // request.done is where the chunk starts
     const MemoryView& memory;    // claims of other requests only
     const ChunkLimits& limits;
+    // The same prices with what the step holds already, of other requests;
+    // null: the chunk is alone in its step.
+    const Estimator* step = nullptr;
+    // What is left of the step, where other requests have the rest; 0: all.
+    Tokens widest = 0;
     // Null while too few steps were measured.
     const TimeModel* time = nullptr;
     // The longest step that decoding requests may be kept waiting for; zero: no
@@ -116,6 +121,10 @@ class AdmissionPolicy {
   // tokens and `resident` bytes: everybody can still finish in some order then.
   virtual bool MayGrow(const Question& question, Tokens n,
                        Bytes resident) const = 0;
+
+  // Whether admitted requests may have to wait for each other's end, as a
+  // matter of course: nobody is preempted for a prompt that waits so.
+  virtual bool TakesTurns() const { return false; }
 
   // What is promised to a request that starts to decode, beyond what it holds.
   virtual Bytes DecodeClaim(const Estimator& estimator,

@@ -56,9 +56,17 @@ struct PolicyFile {
   std::optional<Tokens> chunk_quantum;
   std::optional<Duration> decode_stall;
 
+  // [step]: what the engine takes into one forward pass.
+  std::optional<std::int64_t> step_sequences;  // default 1
+  std::optional<std::string> step_decode;      // default "engine"
+  std::optional<Tokens> step_tokens;           // default 0: chunk.max
+  std::optional<std::int64_t> step_decodes;    // default 0: all
+  std::optional<std::int64_t> step_in_flight;  // default 1
+
   // [admission], [order]
   std::optional<std::string> admission_policy;  // default "reserve"
   std::optional<std::int64_t> queue_max;
+  std::optional<std::int64_t> running_max;
   std::optional<std::string> order_policy;  // default "fcfs"
 
   // [pressure]

@@ -29,6 +29,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,9 +42,12 @@ namespace tidegate {
 
 // What a step measured. Unset means unknown, which is not zero.
 struct StepMeasurement {
-  std::optional<Bytes> peak_bytes;  // device peak while it ran
-  std::optional<Bytes> live_bytes;  // device live bytes after it
+  // One entry per device or rank; empty: unknown.
+  std::vector<Bytes> peak_bytes;  // device peak while it ran
+  std::vector<Bytes> live_bytes;  // device live bytes after it
   std::optional<Duration> took;
+  // As StepDone::decodes.
+  std::vector<DecodeResult> decodes;
 };
 
 // How a step ended. Made by the three functions, so that a failure cannot carry
@@ -98,8 +102,9 @@ using Work =
     std::variant<Admit, RunStep, Reclaim, Preempt, StartDecode, Answer>;
 
 // What the engine may tell besides the answers to work.
-using Fact = std::variant<MemoryReading, CeilingChanged, Reclaimable,
-                          ReleasePending, Released, PrefixChanged, Observe>;
+using Fact =
+    std::variant<MemoryReading, CeilingChanged, Reclaimable, ReleasePending,
+                 Released, PrefixChanged, Observe, DecodeFailed, PolicyChanged>;
 
 class PullScheduler {
  public:

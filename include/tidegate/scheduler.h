@@ -35,13 +35,45 @@
 
 namespace tidegate {
 
+// What the engine can put into one forward pass, and how many it takes at once.
+struct StepShape {
+  enum class Decode {
+    kEngine,   // it decodes by itself, and sends DecodeProgress
+    kMixed,    // decode tokens ride along with chunks (RunStep::decodes)
+    kBetween,  // they are steps of their own, one between two chunks
+  };
+  // Prompts in one step. 1: one sequence at a time.
+  std::int64_t sequences = 1;
+  Decode decode = Decode::kEngine;
+  // Query tokens in one step, decode tokens included, never to be exceeded. 0:
+  // chunks of chunk.max tokens together, and decode tokens beside them.
+  Tokens tokens = 0;
+  // Sequences that decode in one step; 0: all that do.
+  std::int64_t decodes = 0;
+  // Steps that run at once, as in a pipeline: their transients add. A request
+  // is in one of them at a time.
+  std::int64_t in_flight = 1;
+};
+
+// One device of several that run every step together.
+struct RankLimits {
+  Bytes ceiling = 0;
+  Bytes base = 0;
+};
+
 struct SchedulerOptions {
   std::shared_ptr<const Estimator> estimator;
   // Correct prices by measured peaks (StepDone::peak_bytes, Observe), within
   // bounds of the estimator's.
   bool calibrate = false;
   MemoryLimits memory;
+  // Where several devices hold equal shares of every step (tensor parallelism)
+  // and differ in what else they hold: one entry each. Their ceilings and bases
+  // replace those of `memory`, prices are those of one device, and the one with
+  // the least room decides. Empty: one device, or several alike.
+  std::vector<RankLimits> ranks;
   ChunkLimits chunk;
+  StepShape step;
   std::string chunk_policy = "throttle";
   // Longest step while requests decode; zero: no limit.
   Duration decode_stall{};
@@ -51,6 +83,9 @@ struct SchedulerOptions {
   std::vector<std::string> ladder = {"pool", "cache", "model", "preempt"};
   // Requests waiting at once; one more is rejected as overloaded. 0: no limit.
   std::int64_t queue_max = 0;
+  // Requests admitted at once, those that decode included: an engine's state
+  // slots. 0: no limit.
+  std::int64_t running_max = 0;
 };
 
 // What a policy file asks for, over this estimator. Defaults fill what the file
@@ -59,6 +94,28 @@ struct SchedulerOptions {
 absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
     const PolicyFile& policy, std::shared_ptr<const Estimator> estimator,
     Bytes base);
+
+// Every byte of the device that decides, each counted once:
+//
+//   live = kv + side + reclaimable + pending_release + other
+//
+// What is promised and what steps in flight need lies beyond `live`.
+struct MemoryClasses {
+  Bytes live = 0;
+  Bytes kv = 0;    // priced bytes that admitted requests hold
+  Bytes side = 0;  // measured growth of theirs that no price knows
+  // What reclaim would free: pools, caches, idle models.
+  Bytes reclaimable = 0;
+  // Freed, or announced as on its way out, and not seen gone.
+  Bytes pending_release = 0;
+  // The rest: weights, other programs. Below zero where requests hold less than
+  // they were charged.
+  Bytes other = 0;
+
+  Bytes claims = 0;     // promised, not live yet
+  Bytes in_flight = 0;  // transients and growth of running steps
+  Bytes line = 0;       // ceiling - headroom
+};
 
 struct SchedulerStats {
   std::int64_t arrived = 0;
@@ -74,6 +131,7 @@ struct SchedulerStats {
   // Ledger: bytes promised to admitted requests and bytes they hold.
   Bytes claimed_bytes = 0;
   Bytes resident_bytes = 0;
+  MemoryClasses memory;
 };
 
 class Scheduler {

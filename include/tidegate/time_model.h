@@ -24,6 +24,16 @@
 
 namespace tidegate {
 
+// What a step's time depends on: sums over the sequences in it, each of n query
+// tokens behind K earlier ones. A decode token is one with n = 1.
+struct StepLoad {
+  Tokens tokens = 0;       // n
+  Tokens before = 0;       // K
+  std::int64_t pairs = 0;  // 2*K*n + n*n
+
+  void Add(Tokens n, Tokens before);  // saturates
+};
+
 struct TimeModel {
   std::int64_t fixed_ps = 0;      // c, picoseconds
   std::int64_t per_kv_ps = 0;     // g, per earlier token
@@ -33,6 +43,9 @@ struct TimeModel {
   // Of `n` query tokens behind `before` earlier ones. Never falls in either;
   // saturates at Duration::max().
   Duration Of(Tokens n, Tokens before) const;
+  Duration Of(const StepLoad& load) const;
+  // What a load adds to a step that runs anyway: Of() without the fixed cost.
+  Duration Extra(const StepLoad& load) const;
 
   // The widest chunk of at most `widest` tokens that takes no longer than
   // `limit`; 0 when one token takes longer.
@@ -47,13 +60,13 @@ struct TimeModel {
 class TimeFit {
  public:
   void Add(Tokens n, Tokens before, Duration took);
+  void Add(const StepLoad& load, Duration took);
   // Nothing while too few steps were seen.
   const std::optional<TimeModel>& model() const { return model_; }
 
  private:
   struct Sample {
-    Tokens n = 0;
-    Tokens before = 0;
+    StepLoad load;
     Duration took{};
   };
   std::vector<Sample> samples_;  // oldest first

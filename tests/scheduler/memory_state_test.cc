@@ -17,8 +17,10 @@ Instant At(std::int64_t seconds) { return Instant(seconds * kSecond); }
 
 MemoryState State(Bytes ceiling = 1000, Bytes base = 400, Bytes headroom = 0) {
   return MemoryState({.ceiling = ceiling, .base = base, .headroom = headroom},
-                     {"pool", "cache"});
+                     {}, {"pool", "cache"});
 }
+
+std::vector<Bytes> One(Bytes live) { return {live}; }
 
 TEST(MemoryStateTest, LiveIsWhatRequestsHoldAndEverythingElse) {
   MemoryState memory = State();
@@ -28,14 +30,14 @@ TEST(MemoryStateTest, LiveIsWhatRequestsHoldAndEverythingElse) {
 
 TEST(MemoryStateTest, AReadingReplacesWhatIsElsewhereAndTheLedgerMovesOn) {
   MemoryState memory = State();
-  memory.Read(600, 50);
+  memory.Read(One(600), 50);
   EXPECT_EQ(memory.Live(50), 600);
   EXPECT_EQ(memory.Live(80), 630);
 }
 
 TEST(MemoryStateTest, AReadingBelowTheLedgerIsRightAllTheSame) {
   MemoryState memory = State();
-  memory.Read(30, 50);
+  memory.Read(One(30), 50);
   EXPECT_EQ(memory.Live(50), 30);
   EXPECT_EQ(memory.Live(0), 0);
 }
@@ -45,7 +47,7 @@ TEST(MemoryStateTest, FreedBytesCountAsLiveUntilAReading) {
   memory.Free(100, At(1));
   EXPECT_EQ(memory.Live(0), 500);
   EXPECT_EQ(memory.unconfirmed(), 100);
-  memory.Read(420, 0);
+  memory.Read(One(420), 0);
   EXPECT_EQ(memory.Live(0), 420);
   EXPECT_EQ(memory.unconfirmed(), 0);
 }
@@ -165,7 +167,7 @@ TEST(MemoryStateTest, APendingReleaseIsOverdueAfterHalfAMinute) {
 TEST(MemoryStateTest, TheBestRoomOfTheLastHalfMinuteCounts) {
   MemoryState memory = State();
   memory.NoteRoom(At(0), false);
-  memory.SetCeiling(700);
+  memory.SetCeiling(700, std::nullopt);
   memory.NoteRoom(At(10), false);
   EXPECT_EQ(memory.IdleRoom(), 300);
   EXPECT_EQ(memory.BestIdleRoom(), 600);
@@ -178,11 +180,59 @@ TEST(MemoryStateTest, TheBestRoomOfTheLastHalfMinuteCounts) {
 TEST(MemoryStateTest, TheRoomWhenIdleStaysAsItWasNoted) {
   MemoryState memory = State();
   EXPECT_EQ(memory.RoomWhenIdle(), 600);
-  memory.Read(900, 100);
+  memory.Read(One(900), 100);
   EXPECT_EQ(memory.IdleRoom(), 200);
   EXPECT_EQ(memory.RoomWhenIdle(), 600);
   memory.NoteRoom(At(1), true);
   EXPECT_EQ(memory.RoomWhenIdle(), 200);
+}
+
+MemoryState TwoRanks() {
+  const std::vector<RankLimits> ranks = {{.ceiling = 1000, .base = 400},
+                                         {.ceiling = 900, .base = 200}};
+  return MemoryState({.ceiling = 1}, ranks, {"pool"});
+}
+
+TEST(MemoryStateTest, TheRankWithTheLeastRoomIsTheDevice) {
+  MemoryState memory = TwoRanks();
+  EXPECT_EQ(memory.line() - memory.Live(0), 600);
+  memory.Read(std::vector<Bytes>{500, 700}, 100);
+  EXPECT_EQ(memory.line(), 900);
+  EXPECT_EQ(memory.Live(100), 700);
+  EXPECT_EQ(memory.least_rank(), 1u);
+}
+
+TEST(MemoryStateTest, ACeilingMovesOneRankOrAll) {
+  MemoryState memory = TwoRanks();
+  memory.SetCeiling(500, 1);
+  EXPECT_EQ(memory.line() - memory.Live(0), 300);
+  memory.SetCeiling(450, std::nullopt);
+  EXPECT_EQ(memory.line() - memory.Live(0), 50);
+}
+
+TEST(MemoryStateTest, AReclaimWithoutAReadingLowersEveryRank) {
+  MemoryState memory = TwoRanks();
+  memory.Reclaimed(300, 0);
+  EXPECT_EQ(memory.line() - memory.Live(0), 900);
+}
+
+TEST(MemoryStateTest, AnotherLadderKeepsWhatIsKnownOfItsRungs) {
+  MemoryState memory = State();
+  memory.SetReclaimable("cache", 70);
+  memory.SetReclaimable("pool", 30);
+  memory.Change({.ceiling = 800, .headroom = 100}, {}, {"cache", "model"});
+  EXPECT_EQ(memory.line(), 700);
+  EXPECT_EQ(memory.Live(0), 400);
+  EXPECT_EQ(memory.Reclaimable(), 70);
+}
+
+TEST(MemoryStateTest, AReclaimUnderWayIsAnsweredUnderAnyLadder) {
+  MemoryState memory = State();
+  memory.SetReclaimable("pool", 30);
+  const Reclaim asked = memory.Ask("pool", 30, At(1));
+  memory.Change({.ceiling = 800}, {}, {"cache"});
+  EXPECT_TRUE(memory.Done({.reclaim = asked.reclaim, .freed_bytes = 30}));
+  EXPECT_FALSE(memory.reclaiming());
 }
 
 }  // namespace

@@ -40,7 +40,8 @@ std::string StatsText(const Scheduler& scheduler) {
   for (const std::int64_t value :
        {s.arrived, s.admitted, s.finished, s.rejected, s.cancelled, s.steps,
         s.out_of_memory, s.reclaims, s.preemptions, s.waiting, s.claimed_bytes,
-        s.resident_bytes}) {
+        s.resident_bytes, s.memory.live, s.memory.side, s.memory.in_flight,
+        s.memory.line}) {
     text += std::to_string(value) + " ";
   }
   return text;
@@ -65,11 +66,21 @@ class RandomEvents {
     if (Percent(20)) options_.queue_max = In(1, 4);
     if (Percent(20)) options_.ladder = {"cache", "pool"};
     if (Percent(10)) options_.ladder = {};
+    if (Percent(20)) options_.running_max = In(1, 4);
+    if (Percent(60)) options_.step = AnyShape();
+    for (std::int64_t left = Percent(20) ? In(1, 3) : 0; left > 0; --left) {
+      options_.ranks.push_back({.ceiling = In(50, 20'000), .base = In(0, 49)});
+    }
   }
 
   // What went wrong; empty when nothing did.
   std::string Run() {
     auto one = Scheduler::Create(options_);
+    if (!one.ok()) {
+      // A step that is too short for its chunks, a base above the ceiling.
+      options_.step.tokens = 0;
+      one = Scheduler::Create(options_);
+    }
     auto two = Scheduler::Create(options_);
     if (!one.ok()) return std::string(one.status().message());
     scheduler_ = *std::move(one);
@@ -116,9 +127,39 @@ class RandomEvents {
     if (Percent(4)) return ~RequestId{0};
     return static_cast<RequestId>(In(0, 12));
   }
+  StepShape AnyShape() {
+    StepShape shape;
+    shape.sequences = In(1, 4);
+    shape.decode = static_cast<StepShape::Decode>(In(0, 2));
+    if (Percent(30)) shape.tokens = In(20, 300);
+    if (Percent(30)) shape.decodes = In(1, 3);
+    if (Percent(30)) shape.in_flight = In(2, 3);
+    return shape;
+  }
   StepId AnyStep() {
-    if (running_.has_value() && Percent(60)) return *running_;
+    if (!running_.empty() && Percent(60)) return AnyRunning().step;
     return static_cast<StepId>(In(0, 30));
+  }
+  const RunStep& AnyRunning() {
+    auto it = running_.begin();
+    std::advance(it, In(0, std::ssize(running_) - 1));
+    return it->second;
+  }
+  std::vector<Bytes> AnyReading(Bytes high) {
+    std::vector<Bytes> reading;
+    for (std::size_t i = 0; i < std::max<std::size_t>(1, options_.ranks.size());
+         ++i) {
+      reading.push_back(In(0, high));
+    }
+    return reading;
+  }
+  // What the engine says of a step that ran: some end, some draft.
+  StepDone Answer(const RunStep& run) {
+    StepDone done{.step = run.step};
+    for (const RequestId id : run.decodes) {
+      if (Percent(40)) done.decodes.push_back({id, In(0, 4), Percent(40)});
+    }
+    return done;
   }
   MaskKind AnyMask() { return static_cast<MaskKind>(In(0, 2)); }
 
@@ -148,26 +189,33 @@ class RandomEvents {
 
   // What an engine would say next.
   Event Sensible() {
-    if (running_.has_value() && Percent(60)) {
+    if (!running_.empty() && Percent(60)) {
+      const RunStep& run = AnyRunning();
       if (Percent(8)) {
-        return StepFailed{*running_, Percent(70) ? StepFailure::kOutOfMemory
-                                                 : StepFailure::kOther};
+        return StepFailed{run.step, Percent(70) ? StepFailure::kOutOfMemory
+                                                : StepFailure::kOther};
       }
-      StepDone done{.step = *running_};
-      if (Percent(50)) done.live_bytes = In(0, 12'000);
-      if (Percent(50)) done.peak_bytes = In(0, 20'000);
+      StepDone done = Answer(run);
+      if (Percent(50)) done.live_bytes = AnyReading(12'000);
+      if (Percent(50)) done.peak_bytes = AnyReading(20'000);
+      if (Percent(50)) done.took = Duration(In(1, 1'000'000));
       return done;
     }
     for (const auto& [id, stage] : open_) {
       if (stage != Stage::kDecoding || !Percent(50)) continue;
       if (Percent(50)) return Finished{id};
+      if (Percent(10)) {
+        return DecodeFailed{
+            id, Percent(50) ? StepFailure::kOutOfMemory : StepFailure::kOther};
+      }
       return DecodeProgress{id, In(1, 20)};
     }
     if (!reclaims_.empty() && Percent(60)) {
       return ReclaimDone{*reclaims_.begin(), In(0, 3000)};
     }
     if (Percent(40)) return Arrive{AnyArrival()};
-    if (Percent(30)) return MemoryReading{{In(0, 12'000)}};
+    if (Percent(30)) return MemoryReading{AnyReading(12'000)};
+    if (Percent(20)) return AnyPolicy();
     if (Percent(30)) {
       return Reclaimable{Of({"pool", "cache", "model"}), In(0, 5000)};
     }
@@ -175,13 +223,30 @@ class RandomEvents {
     return Wake{};
   }
 
+  PolicyChanged AnyPolicy() {
+    auto options = std::make_shared<SchedulerOptions>(options_);
+    if (Percent(50)) options->order_policy = Of({"fcfs", "priority", "fair"});
+    if (Percent(20)) options->order_policy = "shortest";
+    if (Percent(30)) options->admission_policy = Of({"reserve", "optimistic"});
+    if (Percent(30)) options->chunk_policy = Of({"fixed", "throttle"});
+    if (Percent(30)) options->memory.ceiling = In(1, 20'000);
+    if (Percent(30)) options->chunk.max = In(1, 200);
+    if (Percent(30)) options->step = AnyShape();
+    if (Percent(30)) options->ladder = {"model", "cache", "preempt"};
+    if (Percent(30)) options->queue_max = In(-1, 3);
+    if (Percent(20)) options->calibrate = !options->calibrate;
+    if (Percent(10)) options->estimator = nullptr;
+    if (Percent(10)) options->ranks.emplace_back();
+    return {options};
+  }
+
   Event Anything() {
-    switch (In(0, 15)) {
+    switch (In(0, 17)) {
       case 0:
       case 1:
         return AnyArrival();
       case 2:
-        return StepDone{AnyStep(), Maybe(), Maybe(), std::nullopt};
+        return AnyDone();
       case 3:
         return StepFailed{AnyStep(), StepFailure::kOutOfMemory};
       case 4:
@@ -213,13 +278,25 @@ class RandomEvents {
       case 14:
         return Observe{{.n = Number(), .kv_len = Number(), .mask = AnyMask()},
                        Number()};
+      case 15:
+        return DecodeFailed{AnyId(), StepFailure::kOther};
+      case 16:
+        return AnyPolicy();
       default:
         return Wake{};
     }
   }
-  std::optional<Bytes> Maybe() {
-    if (Percent(40)) return std::nullopt;
-    return Number();
+  StepDone AnyDone() {
+    StepDone done{.step = AnyStep()};
+    for (auto* bytes : {&done.peak_bytes, &done.live_bytes}) {
+      for (std::int64_t left = In(0, 2); left > 0; --left) {
+        bytes->push_back(Number());
+      }
+    }
+    for (std::int64_t left = In(0, 2); left > 0; --left) {
+      done.decodes.push_back({AnyId(), Number(), Percent(50)});
+    }
+    return done;
   }
 
   template <typename... Pieces>
@@ -260,28 +337,24 @@ class RandomEvents {
       open_[arrive->id] = Stage::kWaiting;
       ++arrived_;
     } else if (const auto* done = std::get_if<Finished>(&event)) {
-      Close(done->id);
+      InStep(done->id) ? void(finishing_.insert(done->id)) : Close(done->id);
+    } else if (const auto* policy = std::get_if<PolicyChanged>(&event)) {
+      options_ = *policy->options;
     } else if (const auto* reclaim = std::get_if<ReclaimDone>(&event)) {
       reclaims_.erase(reclaim->reclaim);
     } else if (const auto* pending = std::get_if<ReleasePending>(&event)) {
       releasing_ = SatAdd(releasing_, pending->bytes);
     } else if (const auto* released = std::get_if<Released>(&event)) {
       releasing_ -= released->bytes;
-    } else if (std::holds_alternative<StepDone>(event) ||
-               std::holds_alternative<StepFailed>(event)) {
-      running_.reset();
+    } else if (const auto* ran = std::get_if<StepDone>(&event)) {
+      EndStep(ran->step, ran->decodes);
+    } else if (const auto* failed = std::get_if<StepFailed>(&event)) {
+      EndStep(failed->step, {});
     }
     wake_.reset();
     for (const Action& action : actions) {
       if (const auto* run = std::get_if<RunStep>(&action)) {
-        if (running_.has_value()) Wrong("two steps at once");
-        running_ = run->step;
-        if (Find(run->chunks[0].id) != Stage::kPrefill) {
-          Wrong("a step of a request that is not in prefill");
-        }
-        const Bytes price =
-            SatAdd(run->price.transient_bytes, run->price.resident_bytes);
-        if (price > run->room_bytes) Wrong("a step above its room");
+        NoteStep(*run);
       } else if (const auto* admit = std::get_if<Admit>(&action)) {
         if (Find(admit->id) != Stage::kWaiting) Wrong("admitted, not waiting");
         open_[admit->id] = Stage::kPrefill;
@@ -300,6 +373,67 @@ class RandomEvents {
       }
     }
   }
+  void NoteStep(const RunStep& run) {
+    if (std::ssize(running_) >= options_.step.in_flight) {
+      Wrong("more steps at once than may be");
+    }
+    if (run.chunks.empty() && run.decodes.empty()) Wrong("an empty step");
+    if (std::ssize(run.chunks) > options_.step.sequences) {
+      Wrong("more prompts in a step than may be");
+    }
+    auto tokens = static_cast<Tokens>(run.decodes.size());
+    std::set<RequestId> seen;
+    for (const StepChunk& chunk : run.chunks) {
+      tokens += chunk.n;
+      if (Find(chunk.id) != Stage::kPrefill || InStep(chunk.id) ||
+          !seen.insert(chunk.id).second) {
+        Wrong("a step of a request that is not in prefill, or in a step");
+      }
+    }
+    for (const RequestId id : run.decodes) {
+      if (Find(id) != Stage::kDecoding || InStep(id) ||
+          !seen.insert(id).second) {
+        Wrong("a step of a request that does not decode, or is in a step");
+      }
+    }
+    if (options_.step.tokens > 0 && tokens > options_.step.tokens) {
+      Wrong("more tokens in a step than may be");
+    }
+    if (options_.step.decodes > 0 &&
+        std::ssize(run.decodes) > options_.step.decodes) {
+      Wrong("more decode tokens in a step than may be");
+    }
+    using Decode = StepShape::Decode;
+    if (!run.decodes.empty() &&
+        (options_.step.decode == Decode::kEngine ||
+         (options_.step.decode == Decode::kBetween && !run.chunks.empty()))) {
+      Wrong("decode tokens that the engine does not take");
+    }
+    const Bytes price =
+        SatAdd(run.price.transient_bytes, run.price.resident_bytes);
+    if (price > run.room_bytes) Wrong("a step above its room");
+    running_[run.step] = run;
+  }
+  void EndStep(StepId step, const std::vector<DecodeResult>& results) {
+    const RunStep run = running_.at(step);
+    running_.erase(step);
+    for (const DecodeResult& result : results) {
+      if (!result.finished) continue;
+      finishing_.erase(result.id);
+      Close(result.id);
+    }
+    for (const RequestId id : run.decodes) {
+      if (finishing_.erase(id) > 0) Close(id);
+    }
+  }
+  bool InStep(RequestId id) const {
+    return std::any_of(running_.begin(), running_.end(), [id](const auto& r) {
+      const RunStep& run = r.second;
+      return std::count(run.decodes.begin(), run.decodes.end(), id) > 0 ||
+             std::any_of(run.chunks.begin(), run.chunks.end(),
+                         [id](const StepChunk& c) { return c.id == id; });
+    });
+  }
   std::optional<Stage> Find(RequestId id) const {
     const auto it = open_.find(id);
     if (it == open_.end()) return std::nullopt;
@@ -314,13 +448,17 @@ class RandomEvents {
   void Drain() {
     for (int left = 20'000; left > 0 && wrong_.empty(); --left) {
       if (open_.empty()) break;
-      if (running_.has_value()) {
-        Send(StepDone{.step = *running_});
-      } else if (const auto it = std::find_if(open_.begin(), open_.end(),
-                                              [](const auto& o) {
-                                                return o.second ==
-                                                       Stage::kDecoding;
-                                              });
+      if (!running_.empty()) {
+        StepDone done{.step = running_.begin()->first};
+        for (const RequestId id : running_.begin()->second.decodes) {
+          done.decodes.push_back({id, 1, true});
+        }
+        Send(done);
+      } else if (const auto it = std::find_if(
+                     open_.begin(), open_.end(),
+                     [this](const auto& o) {
+                       return o.second == Stage::kDecoding && Percent(50);
+                     });
                  it != open_.end()) {
         Send(Finished{it->first});
       } else if (!reclaims_.empty()) {
@@ -333,7 +471,9 @@ class RandomEvents {
       } else if (wake_.has_value()) {
         now_ = std::max(now_, *wake_);
         Send(Wake{});
-      } else {
+      } else if (std::none_of(open_.begin(), open_.end(), [](const auto& o) {
+                   return o.second == Stage::kDecoding;
+                 })) {
         Wrong("nothing to wait for and ", open_.size(), " requests open");
       }
     }
@@ -341,7 +481,8 @@ class RandomEvents {
     const SchedulerStats stats = scheduler_->Stats();
     if (!open_.empty()) Wrong(open_.size(), " requests never ended");
     if (stats.claimed_bytes != 0 || stats.resident_bytes != 0 ||
-        stats.waiting != 0) {
+        stats.waiting != 0 || stats.memory.in_flight != 0 ||
+        stats.memory.kv != 0 || stats.memory.side != 0) {
       Wrong("not empty at the end: ", StatsText(*scheduler_));
     }
     if (stats.arrived != arrived_ ||
@@ -362,7 +503,8 @@ class RandomEvents {
   std::map<RequestId, Stage> open_;
   std::set<ReclaimId> reclaims_;
   Bytes releasing_ = 0;
-  std::optional<StepId> running_;
+  std::map<StepId, RunStep> running_;
+  std::set<RequestId> finishing_;  // with the step that they are in
   std::optional<Instant> wake_;
   std::int64_t arrived_ = 0;
   std::int64_t ended_ = 0;

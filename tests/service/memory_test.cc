@@ -119,7 +119,7 @@ TEST_F(MemoryTest, AnEngineThatMeasuredIsBelievedInstead) {
   auto client = Submit(1, 9000);
   auto step = engine_->TakeStep();
   const int before = reads_;
-  step.done.Complete(StepOutcome::Done({.live_bytes = 1024 + 6676}));
+  step.done.Complete(StepOutcome::Done({.live_bytes = {1024 + 6676}}));
   step = engine_->TakeStep();  // Kept: a dropped step would be read after.
   EXPECT_EQ(step.step.chunks[0].n, 448);
   EXPECT_EQ(reads_, before);

@@ -216,7 +216,7 @@ TEST_F(ServiceTest, AStepAnswersOnce) {
 
 TEST_F(ServiceTest, AnImpossibleMeasurementDoesNotUndoTheStep) {
   auto client = Submit(1, 2000);
-  engine_->TakeStep().done.Complete(StepOutcome::Done({.live_bytes = -1}));
+  engine_->TakeStep().done.Complete(StepOutcome::Done({.live_bytes = {-1}}));
   EXPECT_EQ(engine_->TakeStep().step.chunks[0].start, 1024);
   EXPECT_TRUE(
       Eventually([&] { return service().Metrics().late_answers == 1; }));

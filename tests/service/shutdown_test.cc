@@ -120,7 +120,7 @@ TEST_F(ShutdownTest, AHandleThatOutlivesItsServiceDoesNothing) {
 
 TEST_F(ShutdownTest, AnIdleServiceKeepsNoTimer) {
   auto client = Submit(1, 100);
-  engine_->TakeStep().done.Complete(StepOutcome::Done({.live_bytes = 100}));
+  engine_->TakeStep().done.Complete(StepOutcome::Done({.live_bytes = {100}}));
   engine_->TakeDecode().handle.Finish();
   client.Get();
   EXPECT_TRUE(testing::Eventually([&] { return !clock_->armed(); }));

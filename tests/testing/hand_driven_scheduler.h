@@ -62,7 +62,9 @@ class HandDrivenScheduler : public ::testing::Test {
     EXPECT_TRUE(running_.has_value());
     const StepId step = running_->step;
     running_.reset();
-    return Send(StepDone{.step = step, .live_bytes = live});
+    StepDone done{.step = step};
+    if (live.has_value()) done.live_bytes = {*live};
+    return Send(done);
   }
   std::vector<Action> Fail(StepFailure why = StepFailure::kOutOfMemory) {
     const StepId step = running_->step;

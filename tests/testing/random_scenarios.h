@@ -158,6 +158,17 @@ class RandomScenario {
           Of<std::string>({"fcfs", "priority", "fair", "fair"});
     }
     if (Percent(10)) policy["admission"]["queue_max"] = In(1, 4);
+    if (Percent(10)) policy["admission"]["running_max"] = In(1, 4);
+    if (Percent(15))
+      policy["admission"]["use"] = Of<std::string>({"bankers", "optimistic"});
+    if (Percent(50)) {
+      Json step = {{"sequences", In(1, 4)},
+                   {"decode", Of<std::string>({"engine", "mixed", "between"})}};
+      if (Percent(40)) step["tokens"] = max_ + In(1, 3) * quantum_;
+      if (Percent(30)) step["decodes"] = In(1, 3);
+      if (Percent(25)) step["in_flight"] = In(2, 3);
+      policy["step"] = step;
+    }
     if (Percent(10)) headroom_ = In(0, 2) << 28;
     if (headroom_ > 0) policy["memory"]["headroom"] = headroom_;
     if (Percent(10)) {

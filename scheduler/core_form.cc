@@ -1,0 +1,263 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is in the next step: decode tokens where the engine takes them in steps,
+// and chunks of as many prompts as it can mix. Everything in a step is priced
+// together.
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "scheduler/core.h"
+#include "scheduler/step_estimator.h"
+#include "tidegate/status.h"
+
+namespace tidegate::internal {
+
+Tokens NarrowestChunk(const ChunkLimits& limits) {
+  const Tokens floor = std::min(limits.floor, limits.max);
+  return std::min(limits.max,
+                  RoundUp(floor, std::min(limits.quantum, limits.max)));
+}
+
+bool Core::RunNext() {
+  // Whoever was given up in between has left room for those asked before.
+  std::uint64_t relief = 0;
+  do {
+    relief = relief_;
+    if (FormNext()) {
+      Launch();
+      return true;
+    }
+  } while (relief_ != relief);
+  return false;
+}
+
+bool Core::FormNext() {
+  using Decode = StepShape::Decode;
+  const Decode decode = options_.step.decode;
+  Request* suspect = Mixes() ? Suspect() : nullptr;
+  if (suspect != nullptr && !isolated_last_ && FormAlone(*suspect)) return true;
+
+  forming_ = {};
+  draining_ = false;
+  if (decode == Decode::kMixed ||
+      (decode == Decode::kBetween && !decoded_last_)) {
+    AddDecodes();
+  }
+  if (decode != Decode::kBetween || forming_.empty()) {
+    Serve(/*safely=*/true);
+    // Memory that others took may have left no safe order. Somebody goes on all
+    // the same, and what is missing then is made.
+    if (forming_.empty() && running_.empty() && table_.decoding() == 0 &&
+        !memory_.reclaiming() && !wake_.has_value()) {
+      Serve(/*safely=*/false);
+    }
+  }
+  if (draining_ && forming_.chunks.empty()) {
+    forming_ = {};
+    return false;
+  }
+  // It was not their turn, or they made way for a chunk that did not come.
+  if (decode != Decode::kEngine && forming_.empty()) AddDecodes();
+  if (!forming_.empty()) {
+    isolated_last_ = false;
+    return true;
+  }
+  // The suspect may have ended meanwhile.
+  suspect = Mixes() ? Suspect() : nullptr;
+  return suspect != nullptr && isolated_last_ && FormAlone(*suspect);
+}
+
+bool Core::FormAlone(Request& suspect) {
+  forming_ = {};
+  TryRun(suspect, /*safely=*/true);
+  if (forming_.empty()) return false;
+  isolated_last_ = true;
+  return true;
+}
+
+Request* Core::Suspect() {
+  for (Request* request : table_.prefilling()) {
+    if (request->failures == 0 || request->in_step != 0) continue;
+    if (request->not_before <= now_) return request;
+    WakeNoLaterThan(request->not_before);
+  }
+  return nullptr;
+}
+
+void Core::AddDecodes() {
+  const StepShape& shape = options_.step;
+  std::vector<Request*> ready;
+  for (Request* request : table_.admitted()) {
+    if (request->state != RequestState::kDecoding || request->in_step != 0) {
+      continue;
+    }
+    if (request->not_before > now_) {
+      WakeNoLaterThan(request->not_before);
+      continue;
+    }
+    ready.push_back(request);
+  }
+  if (ready.empty()) return;
+  std::int64_t most = std::ssize(ready);
+  if (shape.decodes > 0) most = std::min(most, shape.decodes);
+  if (decode_cap_ > 0) most = std::min(most, decode_cap_);
+  if (shape.tokens > 0) {
+    // A chunk must still find its place, or prompts would starve.
+    const bool beside = shape.decode == StepShape::Decode::kMixed &&
+                        (!table_.prefilling().empty() || table_.waiting() > 0);
+    const Tokens kept = beside ? NarrowestChunk(limits_) : 0;
+    most = std::min(most, shape.tokens - kept);
+  }
+  if (most < std::ssize(ready)) {
+    // In turns: whoever has waited longest.
+    std::sort(ready.begin(), ready.end(),
+              [](const Request* a, const Request* b) {
+                return std::tie(a->last_decode, a->id) <
+                       std::tie(b->last_decode, b->id);
+              });
+  }
+  const auto step_of = [&](std::int64_t count) {
+    Step step;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const Request& request = *ready[static_cast<std::size_t>(i)];
+      step.decodes.push_back(request.id);
+      const Tokens before = Length(request);
+      step.decode_kv_len = std::max(step.decode_kv_len, before + 1);
+      step.load.Add(1, before);
+    }
+    step.price = Prices().Total(step.query());
+    return step;
+  };
+  const Bytes room = FreeRoom();
+  const auto need = [](const Step& step) {
+    return SatAdd(step.price.transient_bytes, step.price.resident_bytes);
+  };
+  Step step = step_of(most);
+  if (need(step) > room) {
+    std::int64_t fits = 0;
+    std::int64_t too_many = most;
+    while (too_many - fits > 1) {
+      const std::int64_t middle = fits + (too_many - fits) / 2;
+      (need(step_of(middle)) <= room ? fits : too_many) = middle;
+    }
+    if (fits == 0) {
+      const Step one = step_of(1);
+      decode_short_ = need(one) - room;
+      // Somebody may have made room at once.
+      if (Relieve(decode_short_) || GiveUpDecoding(one)) AddDecodes();
+      return;
+    }
+    step = step_of(fits);
+  }
+  decode_short_ = 0;
+  forming_ = std::move(step);
+}
+
+bool Core::StepFull() const {
+  return std::ssize(forming_.chunks) >= options_.step.sequences ||
+         WidestLeft() < 1;
+}
+
+Tokens Core::WidestLeft() const {
+  const Tokens tokens = options_.step.tokens;
+  if (tokens > 0) return std::min(limits_.max, tokens - forming_.tokens());
+  return limits_.max - forming_.chunk_tokens;
+}
+
+ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed) const {
+  const RequestView& view = request.view;
+  MemoryView memory = ViewFor(request, freed);
+  for (const Step& step : running_) {
+    memory.limits.base = SatAdd(memory.limits.base, step.price.transient_bytes);
+  }
+  const ChunkLimits limits = LimitsFor(request);
+  const Tokens left = request.request.prompt_tokens - view.done;
+  const Tokens widest = WidestLeft();
+  // What is left of the step may be too little for a chunk that is not the
+  // last.
+  if (widest < left && widest < NarrowestChunk(limits)) return {};
+  const TimeModel* time =
+      times_.model().has_value() ? &*times_.model() : nullptr;
+  const bool stalls = table_.decoding() > 0;
+  const auto without_others = [&](Duration limit) {
+    if (limit <= Duration::zero() || time == nullptr) return limit;
+    return std::max(Duration(1), limit - time->Extra(forming_.load));
+  };
+  const StepEstimator joined(Prices(), forming_);
+  ChunkPolicy::Choice choice = policies_.chunk->Next(
+      {.estimator = Prices(),
+       .request = view,
+       .memory = memory,
+       .limits = limits,
+       .step = forming_.empty() ? nullptr : &joined,
+       .widest = widest < limits.max ? widest : 0,
+       .time = time,
+       .decode_stall =
+           stalls ? without_others(options_.decode_stall) : Duration::zero(),
+       .step_target = without_others(options_.decode_stall)});
+  if (choice.n == 0) return choice;
+  // A policy may be wrong about what fits; neither the ceiling nor the step is
+  // its to break.
+  const Bytes need =
+      SatAdd(choice.price.transient_bytes, choice.price.resident_bytes,
+             forming_.price.resident_bytes);
+  if (choice.n > widest || need > FreeRoom() + std::min(freed, Live())) {
+    choice.n = 0;
+  }
+  return choice;
+}
+
+void Core::Join(Request& request, const ChunkPolicy::Choice& choice) {
+  const Tokens start =
+      std::min(request.done, request.request.prompt_tokens - 1);
+  TG_CHECK(choice.n > 0 && start + choice.n <= request.request.prompt_tokens);
+  request.in_step = last_step_ + 1;
+  forming_.chunks.push_back({.id = request.id,
+                             .start = start,
+                             .n = choice.n,
+                             .kv_len = start + choice.n,
+                             .bound = choice.bound});
+  forming_.priced.push_back({.n = choice.n,
+                             .kv_len = start + choice.n,
+                             .mask = request.request.mask});
+  forming_.growth.push_back(choice.price.resident_bytes);
+  forming_.chunk_tokens += choice.n;
+  forming_.load.Add(choice.n, start);
+  const Bytes before = forming_.price.resident_bytes;
+  forming_.price = choice.price;
+  forming_.price.resident_bytes = SatAdd(before, choice.price.resident_bytes);
+}
+
+void Core::Launch() {
+  Step& step = forming_;
+  step.id = ++last_step_;
+  const Bytes live = Live();
+  step.live_before = live;
+  step.lasting_before = live - memory_.Reclaimable();
+  step.resident_before = ledger_.resident();
+  step.rank = memory_.least_rank();
+  step.alone = running_.empty();
+  for (Step& other : running_) other.alone = false;
+  for (const RequestId id : step.decodes) {
+    Request& request = *table_.Find(id);
+    request.in_step = step.id;
+    request.last_decode = step.id;
+  }
+  RunStep run{.step = step.id,
+              .chunks = step.chunks,
+              .decodes = step.decodes,
+              .price = step.price,
+              .room_bytes = FreeRoom()};
+  const Bytes need =
+      SatAdd(step.price.transient_bytes, step.price.resident_bytes);
+  TG_CHECK(need <= run.room_bytes);
+  ledger_.OpenStep(step.id, need);
+  decoded_last_ = !step.decodes.empty();
+  running_.push_back(std::exchange(forming_, {}));
+  actions_->push_back(std::move(run));
+}
+
+}  // namespace tidegate::internal

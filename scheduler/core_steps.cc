@@ -1,0 +1,362 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// How steps end, and what is learned from them.
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "estimators/text.h"
+#include "scheduler/core.h"
+#include "tidegate/status.h"
+
+namespace tidegate::internal {
+namespace {
+
+// Steps that fail in a row before a request is given up. With the pauses below
+// they span more than the patience that a shortage is given.
+constexpr int kFailuresMax = 9;
+constexpr Duration kFirstPause = std::chrono::milliseconds(250);
+
+// Live memory may differ by so much from what was expected after a step before
+// its peak counts as disturbed: pages, small buffers, a decode token.
+constexpr Bytes kUndisturbed = Bytes{64} << 20;
+
+Duration PauseAfter(int failures) {
+  return kFirstPause * (1 << std::min(failures - 1, 6));
+}
+
+absl::Status NotRunning(StepId id) {
+  return absl::NotFoundError(Concat("step ", id, " is not running"));
+}
+
+bool Contains(const std::vector<RequestId>& ids, RequestId id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+}  // namespace
+
+const Step* Core::FindStep(StepId id) const {
+  const auto it =
+      std::find_if(running_.begin(), running_.end(),
+                   [id](const Step& step) { return step.id == id; });
+  return it == running_.end() ? nullptr : &*it;
+}
+
+Step Core::EndStep(StepId id) {
+  const auto it =
+      std::find_if(running_.begin(), running_.end(),
+                   [id](const Step& step) { return step.id == id; });
+  TG_CHECK(it != running_.end());
+  Step step = std::move(*it);
+  running_.erase(it);
+  ledger_.CloseStep(id);
+  for (const StepChunk& chunk : step.chunks) table_.Find(chunk.id)->in_step = 0;
+  for (const RequestId decode : step.decodes) table_.Find(decode)->in_step = 0;
+  return step;
+}
+
+absl::Status Core::CheckDecodes(const Step& step, const StepDone& event) {
+  if (event.decodes.empty()) return absl::OkStatus();
+  const bool in_steps = options_.step.decode != StepShape::Decode::kEngine;
+  std::vector<RequestId> seen;
+  for (const DecodeResult& result : event.decodes) {
+    Request* request = table_.Find(result.id);
+    bool here = Contains(step.decodes, result.id);
+    for (std::size_t i = 0; i < step.chunks.size() && !here; ++i) {
+      here = in_steps && step.chunks[i].id == result.id &&
+             step.chunks[i].kv_len == request->request.prompt_tokens;
+    }
+    if (!here) {
+      return InvalidArgument("decodes: request ", result.id,
+                             " does not decode in step ", event.step);
+    }
+    if (Contains(seen, result.id)) {
+      return InvalidArgument("decodes: request ", result.id, " is there twice");
+    }
+    seen.push_back(result.id);
+    if (result.tokens < 0 || result.tokens > kTokensMax - request->decoded) {
+      return InvalidArgument("decodes: expected 0 to ",
+                             kTokensMax - request->decoded, " tokens, got ",
+                             result.tokens);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Core::On(const StepDone& event) {
+  const Step* running = FindStep(event.step);
+  if (running == nullptr) return NotRunning(event.step);
+  if (!event.peak_bytes.empty()) {
+    TG_RETURN_IF_ERROR(CheckReading("peak_bytes", event.peak_bytes));
+  }
+  if (!event.live_bytes.empty()) {
+    TG_RETURN_IF_ERROR(CheckReading("live_bytes", event.live_bytes));
+  }
+  TG_RETURN_IF_ERROR(CheckDecodes(*running, event));
+  const Step step = EndStep(event.step);
+  ++stats_.steps;
+  for (std::size_t i = 0; i < step.chunks.size(); ++i) ChunkDone(step, i);
+  const auto result_of = [&](RequestId id) -> const DecodeResult* {
+    for (const DecodeResult& result : event.decodes) {
+      if (result.id == id) return &result;
+    }
+    return nullptr;
+  };
+  for (const RequestId id : step.decodes) {
+    Request& request = *table_.Find(id);
+    const DecodeResult* result = result_of(id);
+    request.failures = 0;
+    if (const Tokens tokens = result != nullptr ? result->tokens : 1) {
+      DecodeGrew(request, tokens);
+    }
+  }
+  if (!step.decodes.empty() && decode_cap_ > 0) {
+    decode_cap_ = decode_cap_ > table_.decoding() ? 0 : 2 * decode_cap_;
+  }
+  if (event.took.has_value()) times_.Add(step.load, *event.took);
+  MeasureTransient(step, event);
+  std::vector<RequestId> finished;
+  for (const DecodeResult& result : event.decodes) {
+    if (result.finished) finished.push_back(result.id);
+  }
+  for (const RequestId id : step.decodes) {
+    const bool pending = table_.Find(id)->finish_pending;
+    if (pending && !Contains(finished, id)) finished.push_back(id);
+  }
+  // What is freed with the step would look like less growth.
+  if (!event.live_bytes.empty() && finished.empty()) {
+    MeasureGrowth(step, event.live_bytes);
+  }
+  // They are gone, or going, when memory is read.
+  for (const RequestId id : finished) FinishNow(*table_.Find(id));
+  if (!event.live_bytes.empty()) {
+    has_readings_ = true;
+    memory_.Read(event.live_bytes, ledger_.resident());
+  }
+  for (const StepChunk& chunk : step.chunks) {
+    if (Contains(finished, chunk.id)) continue;
+    AfterStep(*table_.Find(chunk.id), result_of(chunk.id));
+  }
+  for (const RequestId id : step.decodes) {
+    if (!Contains(finished, id)) AfterStep(*table_.Find(id), nullptr);
+  }
+  return absl::OkStatus();
+}
+
+void Core::ChunkDone(const Step& step, std::size_t i) {
+  const StepChunk& chunk = step.chunks[i];
+  Request& request = *table_.Find(chunk.id);
+  ledger_.Grow(
+      request.id, step.growth[i],
+      std::min(step.growth[i],
+               SatMul(request.request.extra_bytes_per_token, chunk.n)));
+  served_ += chunk.n;
+  widest_run_ = std::max(widest_run_, chunk.n);
+  table_.Serve(request, chunk.n);
+  Refresh(request, [&](Request& r) {
+    r.done = chunk.kv_len;
+    r.last_chunk = chunk.n;
+    r.served_mark = served_;
+    r.failures = 0;
+    r.stuck_since.reset();
+  });
+  // Widths grow back after a failure, one doubling a step.
+  request.width_cap =
+      request.width_cap >= limits_.max / 2 ? 0 : 2 * request.width_cap;
+}
+
+void Core::DecodeGrew(Request& request, Tokens tokens) {
+  const Tokens length = Length(request);
+  if (!Prices().KvPreallocated()) {
+    const Bytes before = Prices().SequenceBytes(length, 1);
+    const Bytes after = Prices().SequenceBytes(length + tokens, 1);
+    ledger_.Grow(request.id, std::max<Bytes>(0, after - before));
+  }
+  Refresh(request, [&](Request& r) { r.decoded += tokens; });
+}
+
+// Ends what ends with its step, and sends on to decoding what is computed.
+void Core::AfterStep(Request& request, const DecodeResult* result) {
+  if (request.cancel_pending) {
+    CancelNow(request);
+    return;
+  }
+  if (request.state == RequestState::kPrefill) {
+    if (request.done < request.request.prompt_tokens) return;
+    ++relief_;
+    table_.Move(request, RequestState::kDecoding);
+    ledger_.SetClaim(request.id,
+                     policies_.admission->DecodeClaim(Prices(), request.view,
+                                                      OutputShare(request.id)));
+    Refresh(request);
+    actions_->push_back(StartDecode{request.id});
+    CoverDecoding();
+    if (options_.step.decode == StepShape::Decode::kEngine) return;
+    // The last position gave a token, which is not in the cache yet; drafts
+    // that came with it are.
+    const Tokens tokens = result != nullptr ? result->tokens : 1;
+    if (tokens > 1) DecodeGrew(request, tokens - 1);
+    Refresh(request,
+            [&](Request& r) { r.decoded += std::min<Tokens>(tokens, 1); });
+  }
+}
+
+// A decoding request feeds the token that came last: what it holds is one
+// shorter than what it says.
+Tokens Core::Length(const Request& request) const {
+  const bool fed = options_.step.decode != StepShape::Decode::kEngine;
+  return request.request.prompt_tokens +
+         std::max<Tokens>(0, request.decoded - (fed ? 1 : 0));
+}
+
+void Core::FinishNow(Request& request) {
+  ++stats_.finished;
+  outputs_.Add(request.request.max_output_tokens, request.decoded);
+  End(request);
+}
+
+absl::Status Core::On(const StepFailed& event) {
+  if (FindStep(event.step) == nullptr) return NotRunning(event.step);
+  const Step step = EndStep(event.step);
+  const bool memory = event.why == StepFailure::kOutOfMemory;
+  if (memory) {
+    ++stats_.out_of_memory;
+    if (options_.calibrate) {
+      const StaticPrice price = StaticPriceOf(step.query());
+      calibrator_.AddOutOfMemory(
+          price.route, step.tokens(), price.transient_bytes,
+          memory_.line() - step.live_before - step.price.resident_bytes, now_);
+    }
+  }
+  if (!step.decodes.empty()) {
+    decode_cap_ = std::max<std::int64_t>(1, std::ssize(step.decodes) / 2);
+  }
+  for (const StepChunk& chunk : step.chunks) {
+    Fail(step, *table_.Find(chunk.id), chunk.n, memory);
+  }
+  for (const RequestId id : step.decodes) {
+    Fail(step, *table_.Find(id), 0, memory);
+  }
+  return absl::OkStatus();
+}
+
+// `n`: the width of its chunk, 0 for a decode token.
+void Core::Fail(const Step& step, Request& request, Tokens n, bool memory) {
+  if (request.finish_pending) return FinishNow(request);
+  if (request.cancel_pending) return CancelNow(request);
+  ++request.failures;
+  if (request.failures >= kFailuresMax) {
+    return RejectNow(
+        request, RefusalCode::kOverloaded,
+        Concat(
+            "the engine failed ", request.failures,
+            memory ? " times in a row for lack of memory" : " times in a row",
+            ", the last time on ", n > 0 ? n : 1, " tokens at kv length ",
+            n > 0
+                ? std::min(request.done, request.request.prompt_tokens - 1) + n
+                : Length(request) + 1,
+            " priced at ",
+            FormatBytes(
+                SatAdd(step.price.transient_bytes, step.price.resident_bytes))),
+        nullptr);
+  }
+  // Narrower at once where that is possible; otherwise after a pause, in which
+  // others may give memory back.
+  if (n == 0) {
+    if (step.decodes.size() > 1) return;
+  } else {
+    const Tokens half = n / 2 / limits_.quantum * limits_.quantum;
+    const Tokens start =
+        std::min(request.done, request.request.prompt_tokens - 1);
+    const bool aligned = start % limits_.quantum == 0;
+    const Tokens least =
+        std::min(limits_.floor, limits_.max) + (aligned ? 0 : limits_.quantum);
+    if (memory && half >= least) {
+      request.width_cap = half;
+      return;
+    }
+  }
+  request.not_before = now_ + PauseAfter(request.failures);
+}
+
+absl::Status Core::On(const DecodeFailed& event) {
+  Request* request = table_.Find(event.id);
+  if (request == nullptr) {
+    return absl::NotFoundError(Concat("request ", event.id, " is not here"));
+  }
+  if (request->state != RequestState::kDecoding ||
+      options_.step.decode != StepShape::Decode::kEngine) {
+    return absl::FailedPreconditionError(
+        Concat("request ", event.id, " is not decoded by the engine itself"));
+  }
+  if (event.why == StepFailure::kOutOfMemory) {
+    ++stats_.out_of_memory;
+    // The claim of every decoder was live too early: what can be freed for it
+    // is, and otherwise somebody makes room now.
+    if (ReclaimFor([](Bytes freed) { return freed > 0; })) {
+      return absl::OkStatus();
+    }
+    if (memory_.unconfirmed() > 0 || PreemptFor(nullptr)) {
+      return absl::OkStatus();
+    }
+  }
+  ++request->failures;
+  if (request->failures >= kFailuresMax) {
+    RejectNow(
+        *request, RefusalCode::kOverloaded,
+        Concat("the engine failed ", request->failures,
+               " times in a row to decode at kv length ", Length(*request) + 1),
+        nullptr);
+  }
+  return absl::OkStatus();
+}
+
+Core::StaticPrice Core::StaticPriceOf(const StepQuery& step) const {
+  return {.route = options_.estimator->RouteName(step),
+          .transient_bytes = options_.estimator->Total(step).transient_bytes};
+}
+
+// Peak less what was live before and what the step added for good. A step
+// during which memory moved for other reasons measures those.
+void Core::MeasureTransient(const Step& step, const StepDone& done) {
+  if (!options_.calibrate || !step.alone) return;
+  if (done.peak_bytes.empty() ||
+      done.peak_bytes.size() != done.live_bytes.size()) {
+    return;
+  }
+  Bytes transient = 0;
+  if (done.peak_bytes.size() == 1) {
+    const Bytes moved =
+        done.live_bytes[0] - step.live_before - step.price.resident_bytes;
+    if (moved > kUndisturbed || moved < -kUndisturbed) return;
+    transient =
+        done.peak_bytes[0] - step.live_before - step.price.resident_bytes;
+  } else {
+    for (std::size_t i = 0; i < done.peak_bytes.size(); ++i) {
+      transient = std::max(transient, done.peak_bytes[i] - done.live_bytes[i]);
+    }
+  }
+  const StaticPrice price = StaticPriceOf(step.query());
+  calibrator_.Add(price.route, step.tokens(), price.transient_bytes, transient,
+                  now_);
+}
+
+// Only what stays counts: pools that filled up can be reclaimed, and other
+// requests' own growth is known.
+void Core::MeasureGrowth(const Step& step, const std::vector<Bytes>& live) {
+  if (!step.alone || step.chunk_tokens == 0) return;
+  const Bytes same_rank = memory_.ranks() > 0
+                              ? live[step.rank]
+                              : *std::max_element(live.begin(), live.end());
+  const Bytes lasting = same_rank - memory_.Reclaimable();
+  const Bytes others =
+      ledger_.resident() - step.resident_before - step.price.resident_bytes;
+  const Bytes known = growth_.ExtraPerToken();
+  growth_.Add(step.chunk_tokens, lasting - step.lasting_before - others,
+              step.price.resident_bytes - SatMul(known, step.chunk_tokens));
+  if (growth_.ExtraPerToken() != known) RaiseClaims();
+}
+
+}  // namespace tidegate::internal

@@ -1,0 +1,53 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// A step while it is put together, and while it runs.
+
+#ifndef TIDEGATE_SCHEDULER_STEP_H_
+#define TIDEGATE_SCHEDULER_STEP_H_
+
+#include <vector>
+
+#include "tidegate/actions.h"
+#include "tidegate/estimator.h"
+#include "tidegate/time_model.h"
+#include "tidegate/types.h"
+
+namespace tidegate::internal {
+
+struct Step {
+  StepId id = 0;
+  std::vector<StepChunk> chunks;
+  std::vector<Chunk> priced;  // the same, as estimators take them
+  std::vector<Bytes> growth;  // resident bytes that each of them adds
+  std::vector<RequestId> decodes;
+  Tokens decode_kv_len = 0;  // the longest of them
+  PriceTotals price;         // of all of it together
+  Tokens chunk_tokens = 0;
+  StepLoad load;
+
+  // When it started.
+  Bytes live_before = 0;
+  // To see by how much memory grew: live bytes less what can be reclaimed, and
+  // what all requests held.
+  Bytes lasting_before = 0;
+  Bytes resident_before = 0;
+  std::size_t rank = 0;  // the one that `live_before` is of
+  // Whether no other step ran at any moment of it: what memory did then is its
+  // own doing.
+  bool alone = true;
+
+  bool empty() const { return chunks.empty() && decodes.empty(); }
+  Tokens tokens() const {
+    return chunk_tokens + static_cast<Tokens>(decodes.size());
+  }
+  StepQuery query() const {
+    return {.chunks = priced,
+            .decode_tokens = static_cast<Tokens>(decodes.size()),
+            .decode_kv_len = decode_kv_len};
+  }
+};
+
+}  // namespace tidegate::internal
+
+#endif  // TIDEGATE_SCHEDULER_STEP_H_

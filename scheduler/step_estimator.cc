@@ -1,0 +1,50 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "scheduler/step_estimator.h"
+
+#include <algorithm>
+#include <boost/container/small_vector.hpp>
+
+#include "tidegate/status.h"
+
+namespace tidegate::internal {
+
+StepEstimator::StepEstimator(const Estimator& base, const Step& step)
+    : base_(base), step_(step) {
+  if (!step.empty()) resident_ = base.Total(step.query()).resident_bytes;
+}
+
+template <typename Ask>
+auto StepEstimator::Joined(const StepQuery& more, const Ask& ask) const {
+  boost::container::small_vector<Chunk, 16> chunks(step_.priced.begin(),
+                                                   step_.priced.end());
+  chunks.insert(chunks.end(), more.chunks.begin(), more.chunks.end());
+  StepQuery joined = step_.query();
+  joined.chunks = {chunks.data(), chunks.size()};
+  joined.decode_tokens = SatAdd(joined.decode_tokens, more.decode_tokens);
+  joined.decode_kv_len = std::max(joined.decode_kv_len, more.decode_kv_len);
+  return ask(joined);
+}
+
+PriceTotals StepEstimator::Total(const StepQuery& step) const {
+  PriceTotals totals =
+      Joined(step, [this](const StepQuery& all) { return base_.Total(all); });
+  totals.resident_bytes = std::max<Bytes>(0, totals.resident_bytes - resident_);
+  return totals;
+}
+
+absl::StatusOr<Price> StepEstimator::Explain(const StepQuery& step) const {
+  absl::StatusOr<Price> price =
+      Joined(step, [this](const StepQuery& all) { return base_.Explain(all); });
+  TG_RETURN_IF_ERROR(price.status());
+  price->resident_bytes = std::max<Bytes>(0, price->resident_bytes - resident_);
+  return price;
+}
+
+std::string StepEstimator::RouteName(const StepQuery& step) const {
+  return Joined(step,
+                [this](const StepQuery& all) { return base_.RouteName(all); });
+}
+
+}  // namespace tidegate::internal
