@@ -30,9 +30,10 @@
 namespace tidegate::internal {
 
 struct Policies {
-  std::unique_ptr<ChunkPolicy> chunk;
-  std::unique_ptr<AdmissionPolicy> admission;
-  std::unique_ptr<OrderPolicy> order;
+  std::shared_ptr<const ChunkPolicy> chunk;
+  std::shared_ptr<const AdmissionPolicy> admission;
+  std::shared_ptr<const OrderPolicy> order;
+  std::shared_ptr<const PressurePolicy> pressure;
 };
 
 // The narrowest chunk that is not a prompt's last, from a boundary.

@@ -17,10 +17,6 @@
 namespace tidegate::internal {
 namespace {
 
-// Others lose their progress only after a shortage has lasted this long: most
-// end by themselves.
-constexpr Duration kPreemptAfter = std::chrono::seconds(5);
-
 // Whoever lost its progress this often needs more than it says, or what others
 // need cannot be foreseen: computing it once more would help nobody.
 constexpr int kPreemptionsMax = 16;
@@ -92,7 +88,7 @@ Core::Attempt Core::Stuck(Request& request) {
   if (memory_.reclaiming() || memory_.unconfirmed() > 0) {
     return Attempt::kBlocked;
   }
-  const Instant preempt = *request.stuck_since + kPreemptAfter;
+  const Instant preempt = *request.stuck_since + policies_.pressure->Patience();
   const Instant give_up = *request.stuck_since + kShortagePatience;
   if (preempt > now_) {
     WakeNoLaterThan(preempt);
@@ -125,15 +121,12 @@ void Core::CoverDecoding() {
   AskToReclaim(kPool, pool);
 }
 
-// Whose progress is lost least: by what would have to be computed again.
 bool Core::PreemptFor(const Request* request) {
   if (std::find(options_.ladder.begin(), options_.ladder.end(), kPreempt) ==
       options_.ladder.end()) {
     return false;
   }
   Request* victim = nullptr;
-  // Nobody twice while others were spared, and then by what is lost.
-  std::pair<int, Tokens> least;
   for (Request* other : table_.admitted()) {
     if (other == request || other->cancel_pending || other->in_step != 0) {
       continue;
@@ -145,12 +138,9 @@ bool Core::PreemptFor(const Request* request) {
                            : NextChunk(*request, freed).n == 0) {
       continue;
     }
-    const std::pair<int, Tokens> cost = {
-        other->preempted,
-        other->done - other->request.cached_tokens + other->decoded};
-    if (victim == nullptr || cost < least) {
+    if (victim == nullptr ||
+        policies_.pressure->PreemptBefore(other->view, victim->view)) {
       victim = other;
-      least = cost;
     }
   }
   if (victim == nullptr) return false;
@@ -193,7 +183,7 @@ bool Core::Relieve(Bytes over) {
   if (!overloaded_since_.has_value()) overloaded_since_ = now_;
   if (ReclaimFor([&](Bytes freed) { return freed >= over; })) return false;
   if (memory_.unconfirmed() > 0) return false;
-  const Instant preempt = *overloaded_since_ + kPreemptAfter;
+  const Instant preempt = *overloaded_since_ + policies_.pressure->Patience();
   if (preempt > now_) {
     WakeNoLaterThan(preempt);
     return false;

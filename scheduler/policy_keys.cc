@@ -34,6 +34,8 @@ constexpr auto kLaterAdmissionPolicies =
 constexpr auto kOrderPolicies =
     std::to_array<string_view>({"fcfs", "priority", "shortest", "fair"});
 constexpr auto kLaterOrderPolicies = std::to_array<string_view>({"plugin:…"});
+constexpr auto kPressurePolicies =
+    std::to_array<string_view>({"cheapest", "latest"});
 constexpr auto kDecodeModes =
     std::to_array<string_view>({"engine", "mixed", "between"});
 constexpr auto kRungs =
@@ -476,6 +478,14 @@ const auto kKeys = std::to_array<PolicyKey>({
      .store = Integer<&PolicyFile::cache_block>},
 
     // [pressure]
+    {.table = "pressure",
+     .name = "use",
+     .type = PolicyType::kWord,
+     .words = kPressurePolicies,
+     .fallback = "cheapest",
+     .doc = "Who is preempted when nothing else makes room. cheapest: whoever "
+            "has least to compute again. latest: whoever arrived last.",
+     .store = Text<&PolicyFile::pressure_policy>},
     {.table = "pressure",
      .name = "ladder",
      .type = PolicyType::kWords,

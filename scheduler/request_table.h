@@ -94,6 +94,7 @@ struct Request : boost::intrusive::set_base_hook<> {
             .decoded = decoded,
             .claim = claim,
             .held = held,
+            .preempted = preempted,
             .served = served,
             .tenant_served = tenant_served,
             .served_mark = served_mark};

@@ -61,11 +61,26 @@ absl::StatusOr<Policies> CheckOptions(const SchedulerOptions& options) {
       return InvalidArgument("ranks[", i, "]: ", std::string(valid.message()));
     }
   }
-  Policies policies;
-  TG_ASSIGN_OR_RETURN(policies.chunk, CreateChunkPolicy(options.chunk_policy));
-  TG_ASSIGN_OR_RETURN(policies.admission,
-                      CreateAdmissionPolicy(options.admission_policy));
-  TG_ASSIGN_OR_RETURN(policies.order, CreateOrderPolicy(options.order_policy));
+  Policies policies = {.chunk = options.custom_chunk,
+                       .admission = options.custom_admission,
+                       .order = options.custom_order,
+                       .pressure = options.custom_pressure};
+  if (policies.chunk == nullptr) {
+    TG_ASSIGN_OR_RETURN(policies.chunk,
+                        CreateChunkPolicy(options.chunk_policy));
+  }
+  if (policies.admission == nullptr) {
+    TG_ASSIGN_OR_RETURN(policies.admission,
+                        CreateAdmissionPolicy(options.admission_policy));
+  }
+  if (policies.order == nullptr) {
+    TG_ASSIGN_OR_RETURN(policies.order,
+                        CreateOrderPolicy(options.order_policy));
+  }
+  if (policies.pressure == nullptr) {
+    TG_ASSIGN_OR_RETURN(policies.pressure,
+                        CreatePressurePolicy(options.pressure_policy));
+  }
   TG_RETURN_IF_ERROR(
       CheckStep(options.step, policies.chunk->Reachable(options.chunk)));
   return policies;
@@ -115,6 +130,8 @@ absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
   step.tokens = policy.step_tokens.value_or(step.tokens);
   step.decodes = policy.step_decodes.value_or(step.decodes);
   step.in_flight = policy.step_in_flight.value_or(step.in_flight);
+  options.pressure_policy =
+      policy.pressure_policy.value_or(options.pressure_policy);
   if (policy.ladder.has_value()) options.ladder = *policy.ladder;
   return options;
 }

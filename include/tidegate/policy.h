@@ -8,6 +8,7 @@
 #ifndef TIDEGATE_POLICY_H_
 #define TIDEGATE_POLICY_H_
 
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -33,8 +34,9 @@ struct RequestView {
   bool admitted = false;
   bool decoding = false;  // admitted, and the prompt is computed
   Tokens decoded = 0;
-  Bytes claim = 0;  // admitted: bytes promised that are not live yet
-  Bytes held = 0;   // admitted: live bytes that go when it ends
+  Bytes claim = 0;    // admitted: bytes promised that are not live yet
+  Bytes held = 0;     // admitted: live bytes that go when it ends
+  int preempted = 0;  // times that it lost its progress
   // Prompt tokens computed for this request since it arrived.
   Tokens served = 0;
   // The same for all requests of its tenant since that had none here; its own
@@ -164,14 +166,32 @@ class OrderPolicy {
                        const Context& context) const = 0;
 };
 
+// Who loses its progress when nothing else makes room?
+class PressurePolicy {
+ public:
+  virtual ~PressurePolicy() = default;
+  virtual std::string_view Name() const = 0;
+
+  // Whether `a` is preempted before `b`: a strict weak order. Of equals the
+  // lower id goes first.
+  virtual bool PreemptBefore(const RequestView& a,
+                             const RequestView& b) const = 0;
+  // How long memory is short before anybody is preempted: most shortages end
+  // by themselves.
+  virtual Duration Patience() const { return std::chrono::seconds(5); }
+};
+
 // The built-in policies by the names of the policy file: fixed | throttle |
 // equal_time | efficient; reserve | bankers | optimistic; fcfs | priority |
-// shortest | fair. InvalidArgument names the ones that exist.
+// shortest | fair; cheapest | latest. InvalidArgument names the ones that
+// exist.
 absl::StatusOr<std::unique_ptr<ChunkPolicy>> CreateChunkPolicy(
     std::string_view name);
 absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(
     std::string_view name);
 absl::StatusOr<std::unique_ptr<OrderPolicy>> CreateOrderPolicy(
+    std::string_view name);
+absl::StatusOr<std::unique_ptr<PressurePolicy>> CreatePressurePolicy(
     std::string_view name);
 
 }  // namespace tidegate

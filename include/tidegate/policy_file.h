@@ -70,6 +70,7 @@ struct PolicyFile {
   std::optional<std::string> order_policy;  // default "fcfs"
 
   // [pressure]
+  std::optional<std::string> pressure_policy;  // default "cheapest"
   std::optional<std::vector<std::string>> ladder;
 
   // [cache]: a prefix cache for simulation; capacity in bytes, block in tokens.

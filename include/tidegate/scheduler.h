@@ -79,6 +79,13 @@ struct SchedulerOptions {
   Duration decode_stall{};
   std::string admission_policy = "reserve";
   std::string order_policy = "fcfs";
+  std::string pressure_policy = "cheapest";
+  // Policies that are not built in: each replaces the one that is named. They
+  // are asked from the thread that calls the scheduler.
+  std::shared_ptr<const ChunkPolicy> custom_chunk;
+  std::shared_ptr<const AdmissionPolicy> custom_admission;
+  std::shared_ptr<const OrderPolicy> custom_order;
+  std::shared_ptr<const PressurePolicy> custom_pressure;
   // What is freed when memory is short, cheapest to rebuild first.
   std::vector<std::string> ladder = {"pool", "cache", "model", "preempt"};
   // Requests waiting at once; one more is rejected as overloaded. 0: no limit.
