@@ -80,7 +80,8 @@ class Front {
     Tokens left = 0;  // prompt tokens not computed yet
     Tokens done = 0;
     Tokens generated = 0;
-    std::string reason;  // why it is being cancelled
+    std::string reason;                // why it is being cancelled
+    bool first_token_counted = false;  // also when it is computed again
     // The engine finished it just when it was preempted.
     bool finished_anyway = false;
   };

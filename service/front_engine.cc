@@ -14,6 +14,13 @@
 #include "tidegate/status.h"
 
 namespace tidegate::internal {
+namespace {
+
+double Seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
 
 bool Front::Guarded(const std::function<void()>& call, std::string* why) {
   try {
@@ -32,13 +39,19 @@ void Front::Do(const Admit& admit) {
   Client& client = clients_.at(admit.id);
   client.admitted = true;
   client.needs_release = true;
-  if (!client.first_admitted.has_value()) client.first_admitted = clock_();
+  if (!client.first_admitted.has_value()) {
+    client.first_admitted = clock_();
+    metrics_.seconds_to_admission.Add(
+        Seconds(*client.first_admitted - client.arrived));
+  }
   std::string why;
   Guarded([&] { engine_->Admitted(admit); }, &why);
 }
 
 void Front::Do(const RunStep& step) {
   running_ = Running{.step = step, .since = clock_()};
+  metrics_.room_bytes = step.room_bytes;
+  metrics_.step_room_bytes.Add(static_cast<double>(step.room_bytes));
   const std::weak_ptr<Mailbox> mailbox = mailbox_;
   StepCompletion done([mailbox, id = step.step](auto outcome) {
     const auto to = mailbox.lock();
@@ -97,14 +110,20 @@ void Front::StepEnded(StepId step, std::optional<StepOutcome> outcome) {
 
 void Front::StepDone(const RunStep& step, Duration took) {
   Tokens tokens = 0;
+  metrics_.step_seconds.Add(Seconds(took));
   for (const StepChunk& chunk : step.chunks) {
     tokens += chunk.n;
+    metrics_.chunk_tokens.Add(static_cast<double>(chunk.n));
     const auto it = clients_.find(chunk.id);
     if (it == clients_.end()) continue;
     Client& client = it->second;
     const Tokens total = client.submitted.request.prompt_tokens;
     client.done = chunk.start + chunk.n;
     SetLeft(client, std::max<Tokens>(0, total - client.done));
+    if (client.done >= total && client.answer != nullptr &&
+        !std::exchange(client.first_token_counted, true)) {
+      metrics_.seconds_to_first_token.Add(Seconds(clock_() - client.arrived));
+    }
     if (client.answer == nullptr || !client.submitted.on_progress) continue;
     const Progress progress{.id = chunk.id,
                             .done = client.done,

@@ -80,6 +80,7 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   std::vector<std::string> warnings = inputs.warnings;
   TG_ASSIGN_OR_RETURN(const MemoryLimits memory,
                       ReadMemoryLimits(inputs, &warnings));
+  WarnOfProbe(policy, &warnings);
   TG_RETURN_IF_ERROR(
       CheckLimits(memory, ReadChunkLimits(policy), policy, &warnings));
 

@@ -391,9 +391,6 @@ const Warned kWarned[] = {
     {"ABlockWithoutACache", "[cache]\nblock = 16\n",
      "p.toml:2:9: cache.block: has no effect: there is no cache without "
      "cache.capacity"},
-    {"AProbe", "[memory]\nprobe = \"nvml\"\n",
-     "p.toml:2:9: memory.probe: has no effect: this version has no probes: the "
-     "engine reports live memory"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Files, PolicyWarningTest, ::testing::ValuesIn(kWarned),
