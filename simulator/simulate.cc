@@ -2,12 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "estimators/text.h"
 #include "simulator/driver.h"
+#include "simulator/event_log_reader.h"
 #include "tidegate/simulator.h"
 #include "tidegate/status.h"
 
@@ -111,8 +113,22 @@ DriverOptions MakeDriverOptions(const Trace& trace,
 absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
                                           const SimulatorOptions& options) {
   TG_RETURN_IF_ERROR(Validate(trace, options));
-  Driver driver(MakeDriverOptions(trace, options));
-  TG_RETURN_IF_ERROR(driver.Run());
+  DriverOptions driver_options = MakeDriverOptions(trace, options);
+  std::optional<internal::EventLogReader> reader;
+  if (options.on_decision) {
+    reader.emplace(options.on_decision);
+    driver_options.observed = [&reader](const Scheduler& scheduler) {
+      reader->Watch(&scheduler);
+    };
+    driver_options.event_log = [&](std::string_view line) {
+      if (options.event_log) options.event_log(line);
+      reader->Read(line);
+    };
+  }
+  Driver driver(std::move(driver_options));
+  const absl::Status status = driver.Run();
+  if (reader.has_value()) reader->Finish();
+  TG_RETURN_IF_ERROR(status);
 
   const internal::DriverTotals& totals = driver.totals();
   SimulationResult result;
