@@ -176,7 +176,9 @@ void AddMemory(const ServiceMetrics& m, Families& out) {
                 "Ceiling less headroom less live bytes when a step began.",
                 m.step_room_bytes);
   if (m.room_bytes.has_value()) {
-    out.Gauge("room_bytes", "The same, of the last step.", *m.room_bytes);
+    out.Gauge("room_bytes",
+              "Ceiling less headroom less live bytes when the last step began.",
+              *m.room_bytes);
   }
   out.Start("memory_state", "1 for the state of memory readings.",
             MetricType::Gauge);
