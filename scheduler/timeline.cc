@@ -27,9 +27,11 @@ using internal::TraceFile;
 using internal::TraceRow;
 using internal::TraceRows;
 
-constexpr int kDevice = 1;
-constexpr int kRequests = 2;
-constexpr int kReclaims = 3;
+// No numbers of rows: Perfetto takes a thread of its process's number for the
+// main thread.
+constexpr int kDevice = 1000;
+constexpr int kRequests = 2000;
+constexpr int kReclaims = 3000;
 
 std::string StepName(const RunStep& step, Tokens tokens) {
   const auto decodes = static_cast<std::int64_t>(step.decodes.size());
@@ -344,7 +346,7 @@ class Timeline::Writer {
 
   TraceFile file_;
   TraceRows step_rows_{kDevice, "steps"};
-  TraceRows rows_{kRequests, "requests"};
+  TraceRows rows_{kRequests, "row"};
   TraceRows reclaim_rows_{kReclaims, "reclaims"};
   std::map<StepId, Step> steps_;
   std::map<ReclaimId, TraceRow> reclaims_;

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Where a service's decisions go: a log of lines, an observer, both or neither.
-// What they throw must not reach the scheduler, whose actions would be lost.
+// An exception of theirs must not reach the scheduler: its actions would be
+// lost.
 
 #ifndef TIDEGATE_SERVICE_DECISION_SINKS_H_
 #define TIDEGATE_SERVICE_DECISION_SINKS_H_

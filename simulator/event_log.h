@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The event log: one line for every event that the scheduler was given and
-// every action it answered with, in order. docs/simulation.md lists the fields.
+// every action it answered with, in order. docs/scheduler.md lists the fields.
 
 #ifndef TIDEGATE_SIMULATOR_EVENT_LOG_H_
 #define TIDEGATE_SIMULATOR_EVENT_LOG_H_
