@@ -56,8 +56,8 @@ class Timeline {
   // the last one counts as the last one. Nothing is written after Finish().
   void Add(const Decision& decision);
 
-  // Closes what is open, at the last moment, and the file. A file without this
-  // has every slice that ended; Perfetto opens it, a JSON parser does not.
+  // Closes what is open, at the last moment, and the file: without it the text
+  // is no JSON.
   void Finish();
 
  private:
