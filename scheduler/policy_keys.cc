@@ -38,6 +38,9 @@ constexpr auto kPressurePolicies =
     std::to_array<string_view>({"cheapest", "latest"});
 constexpr auto kDecodeModes =
     std::to_array<string_view>({"engine", "mixed", "between"});
+// What CreateMemoryProbe() takes but for "callback", which only a program has.
+constexpr auto kProbes = std::to_array<string_view>(
+    {"none", "nvml", "amdgpu", "amdgpu_gtt", "cgroup", "proc"});
 constexpr auto kRungs =
     std::to_array<string_view>({"pool", "cache", "model", "preempt"});
 
@@ -251,9 +254,14 @@ const auto kKeys = std::to_array<PolicyKey>({
      .store = Integer<&PolicyFile::max_allocation>},
     {.table = "memory",
      .name = "probe",
-     .fallback = "none",
-     .no_effect = "this version has no probes: the engine reports live memory",
-     .doc = "Where live memory is read."},
+     .type = PolicyType::kWord,
+     .words = kProbes,
+     .fallback = "none: the engine says what is live",
+     .doc = "Where a service reads live memory (docs/service.md). nvml: the "
+            "NVIDIA driver. amdgpu, amdgpu_gtt: sysfs, without and with the "
+            "system memory that the GPU maps. cgroup, proc: the kernel's "
+            "account of the process's group, of the host.",
+     .store = Text<&PolicyFile::probe>},
 
     // [estimator]
     {.table = "estimator",

@@ -19,8 +19,8 @@ namespace {
 
 class Puller final : public PullScheduler {
  public:
-  explicit Puller(std::unique_ptr<Scheduler> scheduler)
-      : scheduler_(std::move(scheduler)) {}
+  Puller(std::unique_ptr<Scheduler> scheduler, DecisionObserver observer)
+      : scheduler_(std::move(scheduler)), observer_(std::move(observer)) {}
 
   absl::Status Submit(const Arrive& arrive, Instant now) override {
     return Handle(arrive, now);
@@ -49,13 +49,24 @@ class Puller final : public PullScheduler {
                         Instant now) override {
     const StepMeasurement& measured = outcome.measured();
     switch (outcome.kind()) {
-      case StepOutcome::Kind::kDone:
-        return Handle(StepDone{.step = step,
-                               .peak_bytes = measured.peak_bytes,
-                               .live_bytes = measured.live_bytes,
-                               .took = measured.took,
-                               .decodes = measured.decodes},
-                      now);
+      case StepOutcome::Kind::kDone: {
+        // Before what their memory makes possible for others.
+        const std::size_t queued = work_.size();
+        for (const DecodeResult& result : measured.decodes) {
+          if (!result.finished) continue;
+          work_.push_back(
+              Answer{.id = result.id, .outcome = Outcome::kFinished});
+        }
+        const absl::Status status =
+            Handle(StepDone{.step = step,
+                            .peak_bytes = measured.peak_bytes,
+                            .live_bytes = measured.live_bytes,
+                            .took = measured.took,
+                            .decodes = measured.decodes},
+                   now);
+        if (!status.ok()) work_.resize(queued, Answer{});
+        return status;
+      }
       case StepOutcome::Kind::kOutOfMemory:
         return Handle(
             StepFailed{.step = step, .why = StepFailure::kOutOfMemory}, now);
@@ -95,6 +106,7 @@ class Puller final : public PullScheduler {
     now_ = std::max(now_, now);
     std::vector<Action> actions;
     TG_RETURN_IF_ERROR(scheduler_->Handle(event, now_, &actions));
+    if (observer_) observer_({now_, event, actions, scheduler_->Stats()});
     wake_.reset();
     for (Action& action : actions) {
       std::visit([this](auto& a) { Queue(std::move(a)); }, action);
@@ -121,6 +133,7 @@ class Puller final : public PullScheduler {
   }
 
   const std::unique_ptr<Scheduler> scheduler_;
+  const DecisionObserver observer_;
   std::deque<Work> work_;
   std::optional<Instant> wake_;
   Instant now_{};
@@ -157,10 +170,10 @@ std::string_view OutcomeName(Outcome outcome) {
 }
 
 absl::StatusOr<std::unique_ptr<PullScheduler>> PullScheduler::Create(
-    SchedulerOptions options) {
+    SchedulerOptions options, DecisionObserver observer) {
   TG_ASSIGN_OR_RETURN(auto scheduler, Scheduler::Create(std::move(options)));
   return std::unique_ptr<PullScheduler>(
-      std::make_unique<Puller>(std::move(scheduler)));
+      std::make_unique<Puller>(std::move(scheduler), std::move(observer)));
 }
 
 }  // namespace tidegate

@@ -17,12 +17,13 @@ namespace tidegate::internal {
 Front::Front(std::unique_ptr<PullScheduler> pull,
              std::shared_ptr<Engine> engine, std::unique_ptr<MemoryProbe> probe,
              Tokens queued_tokens_max, Duration probe_interval,
-             std::function<Instant()> clock)
+             bool decodes_in_steps, std::function<Instant()> clock)
     : pull_(std::move(pull)),
       engine_(std::move(engine)),
       probe_(std::move(probe)),
       queued_tokens_max_(queued_tokens_max),
       probe_interval_(probe_interval),
+      decodes_in_steps_(decodes_in_steps),
       clock_(std::move(clock)) {
   if (probe_ != nullptr) metrics_.memory_state = ProbeState::kUnknown;
 }
@@ -30,7 +31,7 @@ Front::Front(std::unique_ptr<PullScheduler> pull,
 void Front::Submit(Ticket ticket, SubmitRequest request, AnswerClient answer) {
   ++metrics_.submitted;
   if (closed_) {
-    return Refuse(std::move(answer), RefusalCode::kOverloaded,
+    return Refuse(std::move(answer), RefusalCode::kShuttingDown,
                   "the service shuts down and admits nothing more", false);
   }
   const RequestId id = request.id;
@@ -50,7 +51,7 @@ void Front::Submit(Ticket ticket, SubmitRequest request, AnswerClient answer) {
   }
   const Instant now = clock_();
   // The first request after a pause is decided on what memory is now.
-  if (!running_.has_value() &&
+  if (running_.empty() &&
       (!last_read_.has_value() || *last_read_ + probe_interval_ <= now)) {
     TellMemory();
   }
@@ -77,6 +78,8 @@ void Front::Refuse(AnswerClient answer, RefusalCode code, std::string reason,
                    bool retry) {
   if (code == RefusalCode::kOverloaded) {
     ++metrics_.rejected_overloaded;
+  } else if (code == RefusalCode::kShuttingDown) {
+    ++metrics_.rejected_shutting_down;
   } else {
     ++metrics_.rejected_unsupported;
   }
@@ -109,7 +112,14 @@ void Front::CancelAll(const std::string& reason) {
 }
 
 void Front::Tell(const Fact& fact) {
-  if (!pull_->Tell(fact, clock_()).ok()) ++metrics_.late_answers;
+  if (!pull_->Tell(fact, clock_()).ok()) {
+    ++metrics_.late_answers;
+    return;
+  }
+  if (const auto* policy = std::get_if<PolicyChanged>(&fact)) {
+    decodes_in_steps_ =
+        policy->options->step.decode != StepShape::Decode::kEngine;
+  }
 }
 
 void Front::AnswerNow(Client& client, SubmitResult result) {
@@ -124,6 +134,8 @@ void Front::AnswerNow(Client& client, SubmitResult result) {
         ++metrics_.rejected_too_large;
       } else if (result.code == RefusalCode::kOverloaded) {
         ++metrics_.rejected_overloaded;
+      } else if (result.code == RefusalCode::kShuttingDown) {
+        ++metrics_.rejected_shutting_down;
       } else {
         ++metrics_.rejected_unsupported;
       }
@@ -174,7 +186,7 @@ void Front::Abort() {
     AnswerNow(client, {.outcome = Outcome::kCancelled,
                        .reason = "the service was destroyed"});
   }
-  report_.step_still_running = running_.has_value();
+  report_.step_still_running = !running_.empty();
   for (AnswerShutdown& answer : std::exchange(shutdowns_, {})) answer(report_);
 }
 
@@ -193,11 +205,11 @@ void Front::EndShutdownIfDone() {
     report_.cancelled += metrics_.cancelled - before;
   }
   if (metrics_.open > 0) return;
-  if (running_.has_value()) {
+  if (!running_.empty()) {
     if (!grace_until_.has_value()) grace_until_ = now + step_grace_;
     if (*grace_until_ > now) return;
   }
-  report_.step_still_running = running_.has_value();
+  report_.step_still_running = !running_.empty();
   for (AnswerShutdown& answer : std::exchange(shutdowns_, {})) answer(report_);
 }
 
@@ -212,7 +224,7 @@ std::optional<Instant> Front::NextAlarm() const {
   // Without an open request nothing that time brings would change anything.
   if (clients_.empty()) return next;
   no_later(pull_->NextWake());
-  if (metrics_.memory_state != ProbeState::kOff && !running_.has_value() &&
+  if (metrics_.memory_state != ProbeState::kOff && running_.empty() &&
       last_read_.has_value()) {
     no_later(*last_read_ + probe_interval_);
   }
@@ -229,7 +241,7 @@ void Front::Turn() {
   const bool due =
       !clients_.empty() && metrics_.memory_state != ProbeState::kOff &&
       last_read_.has_value() && *last_read_ + probe_interval_ <= clock_();
-  if (!running_.has_value() && (due || memory_stale_)) {
+  if (running_.empty() && (due || memory_stale_)) {
     TellMemory();
     work_off();
   }

@@ -43,7 +43,8 @@ class Front {
  public:
   Front(std::unique_ptr<PullScheduler> pull, std::shared_ptr<Engine> engine,
         std::unique_ptr<MemoryProbe> probe, Tokens queued_tokens_max,
-        Duration probe_interval, std::function<Instant()> clock);
+        Duration probe_interval, bool decodes_in_steps,
+        std::function<Instant()> clock);
   // Handles that the engine is given from now on write here.
   void SetMailbox(std::weak_ptr<Mailbox> mailbox) {
     mailbox_ = std::move(mailbox);
@@ -80,7 +81,8 @@ class Front {
     Tokens left = 0;  // prompt tokens not computed yet
     Tokens done = 0;
     Tokens generated = 0;
-    std::string reason;  // why it is being cancelled
+    std::string reason;                // why it is being cancelled
+    bool first_token_counted = false;  // also when it is computed again
     // The engine finished it just when it was preempted.
     bool finished_anyway = false;
   };
@@ -100,7 +102,10 @@ class Front {
   void AnswerNow(Client& client, SubmitResult result);
   void Refuse(AnswerClient answer, RefusalCode code, std::string reason,
               bool retry);
-  void StepDone(const RunStep& step, Duration took);
+  // What the scheduler takes of a measurement.
+  StepMeasurement Completed(StepId step, StepMeasurement measured);
+  void StepDone(const RunStep& step, const StepMeasurement& measured);
+  void Generated(const RunStep& step, const std::vector<DecodeResult>& results);
   void CancelAll(const std::string& reason);
   void CancelClient(RequestId id, Client& client, std::string reason);
   void EndShutdownIfDone();
@@ -117,12 +122,13 @@ class Front {
   const std::unique_ptr<MemoryProbe> probe_;
   const Tokens queued_tokens_max_;
   const Duration probe_interval_;
+  bool decodes_in_steps_;
   const std::function<Instant()> clock_;
   std::weak_ptr<Mailbox> mailbox_;
 
   // Ordered: whoever is cancelled at once is answered in order of id.
   std::map<RequestId, Client> clients_;
-  std::optional<Running> running_;
+  std::map<StepId, Running> running_;
   std::uint64_t last_decode_ = 0;
   RateMeter rate_;
   std::optional<Instant> last_read_;

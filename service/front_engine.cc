@@ -14,6 +14,13 @@
 #include "tidegate/status.h"
 
 namespace tidegate::internal {
+namespace {
+
+double Seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
 
 bool Front::Guarded(const std::function<void()>& call, std::string* why) {
   try {
@@ -32,13 +39,19 @@ void Front::Do(const Admit& admit) {
   Client& client = clients_.at(admit.id);
   client.admitted = true;
   client.needs_release = true;
-  if (!client.first_admitted.has_value()) client.first_admitted = clock_();
+  if (!client.first_admitted.has_value()) {
+    client.first_admitted = clock_();
+    metrics_.seconds_to_admission.Add(
+        Seconds(*client.first_admitted - client.arrived));
+  }
   std::string why;
   Guarded([&] { engine_->Admitted(admit); }, &why);
 }
 
 void Front::Do(const RunStep& step) {
-  running_ = Running{.step = step, .since = clock_()};
+  running_[step.step] = Running{.step = step, .since = clock_()};
+  metrics_.room_bytes = step.room_bytes;
+  metrics_.step_room_bytes.Add(static_cast<double>(step.room_bytes));
   const std::weak_ptr<Mailbox> mailbox = mailbox_;
   StepCompletion done([mailbox, id = step.step](auto outcome) {
     const auto to = mailbox.lock();
@@ -54,12 +67,12 @@ void Front::Do(const RunStep& step) {
 }
 
 void Front::StepEnded(StepId step, std::optional<StepOutcome> outcome) {
-  if (!running_.has_value() || running_->step.step != step) {
+  if (!running_.contains(step)) {
     // The destructor of a handle whose step is over is no news.
     if (outcome.has_value()) ++metrics_.late_answers;
     return;
   }
-  const Running ran = *std::exchange(running_, std::nullopt);
+  const Running ran = std::move(running_.extract(step).mapped());
   const Duration took = clock_() - ran.since;
   metrics_.step_time += took;
   if (!outcome.has_value()) {
@@ -82,28 +95,55 @@ void Front::StepEnded(StepId step, std::optional<StepOutcome> outcome) {
       measured.live_bytes = reading->live_bytes;
     }
   }
-  const Duration ran_for = *measured.took;
-  absl::Status status =
-      pull_->Complete(step, StepOutcome::Done(measured), clock_());
-  if (!status.ok()) {
-    // A measurement that cannot be; the step itself is done.
-    ++metrics_.late_answers;
-    status = pull_->Complete(step, StepOutcome::Done(), clock_());
-  }
-  TG_CHECK(status.ok());
-  StepDone(ran.step, ran_for);
+  StepDone(ran.step, Completed(step, std::move(measured)));
 }
 
-void Front::StepDone(const RunStep& step, Duration took) {
+StepMeasurement Front::Completed(StepId step, StepMeasurement measured) {
+  const StepMeasurement said = measured;
+  absl::Status status =
+      pull_->Complete(step, StepOutcome::Done(measured), clock_());
+  if (status.ok()) return measured;
+  // A measurement that cannot be, or results of requests that were not in it;
+  // the step itself is done.
+  ++metrics_.late_answers;
+  measured = {.took = said.took, .decodes = said.decodes};
+  status = pull_->Complete(step, StepOutcome::Done(measured), clock_());
+  if (status.ok()) return measured;
+  measured.decodes.clear();
+  TG_CHECK(pull_->Complete(step, StepOutcome::Done(measured), clock_()).ok());
+  return measured;
+}
+
+void Front::Generated(const RunStep& step,
+                      const std::vector<DecodeResult>& results) {
+  std::map<RequestId, Tokens> tokens;
+  for (const RequestId id : step.decodes) tokens[id] = 1;
+  for (const DecodeResult& result : results) tokens[result.id] = result.tokens;
+  for (const auto& [id, generated] : tokens) {
+    metrics_.generated_tokens += generated;
+    const auto it = clients_.find(id);
+    if (it != clients_.end()) it->second.generated += generated;
+  }
+}
+
+void Front::StepDone(const RunStep& step, const StepMeasurement& measured) {
   Tokens tokens = 0;
+  const Duration took = *measured.took;
+  Generated(step, measured.decodes);
+  metrics_.step_seconds.Add(Seconds(took));
   for (const StepChunk& chunk : step.chunks) {
     tokens += chunk.n;
+    metrics_.chunk_tokens.Add(static_cast<double>(chunk.n));
     const auto it = clients_.find(chunk.id);
     if (it == clients_.end()) continue;
     Client& client = it->second;
     const Tokens total = client.submitted.request.prompt_tokens;
     client.done = chunk.start + chunk.n;
     SetLeft(client, std::max<Tokens>(0, total - client.done));
+    if (client.done >= total && client.answer != nullptr &&
+        !std::exchange(client.first_token_counted, true)) {
+      metrics_.seconds_to_first_token.Add(Seconds(clock_() - client.arrived));
+    }
     if (client.answer == nullptr || !client.submitted.on_progress) continue;
     const Progress progress{.id = chunk.id,
                             .done = client.done,
@@ -136,7 +176,7 @@ void Front::ReclaimEnded(const tidegate::Reclaim& what,
                          std::optional<ReclaimOutcome> outcome) {
   const ReclaimOutcome said = outcome.value_or(ReclaimOutcome{});
   // The reading shows what was freed: it comes before the answer.
-  if (!running_.has_value()) TellMemory();
+  if (running_.empty()) TellMemory();
   if (said.reclaimable_bytes.has_value()) {
     Tell(Reclaimable{.kind = what.kind, .bytes = *said.reclaimable_bytes});
   }
@@ -158,6 +198,8 @@ void Front::Do(const Preempt& preempt) {
 }
 
 void Front::Do(const StartDecode& start) {
+  // Where decode tokens are part of steps, steps say what comes of them.
+  if (decodes_in_steps_) return;
   Client& client = clients_.at(start.id);
   client.decode = client.last_decode = ++last_decode_;
   const std::weak_ptr<Mailbox> mailbox = mailbox_;

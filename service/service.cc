@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "estimators/text.h"
+#include "service/decision_sinks.h"
 #include "service/front.h"
 #include "tidegate/status.h"
 
@@ -105,12 +106,15 @@ class Loop final : public internal::Mailbox,
       : strand_(asio::make_strand(executor)) {}
 
   void Start(std::unique_ptr<PullScheduler> pull,
-             std::shared_ptr<Engine> engine, ServiceOptions options) {
+             std::shared_ptr<Engine> engine, ServiceOptions options,
+             std::shared_ptr<const internal::DecisionSinks> sinks) {
+    sinks_ = std::move(sinks);
     clock_ = options.clock;
     if (clock_ == nullptr) clock_ = std::make_shared<SteadyClock>(strand_);
     front_ = std::make_unique<Front>(
         std::move(pull), std::move(engine), std::move(options.probe),
         options.queued_tokens_max, options.probe_interval,
+        options.scheduler.step.decode != StepShape::Decode::kEngine,
         [clock = clock_.get()] { return clock->Now(); });
     front_->SetMailbox(weak_from_this());
     metrics_ = front_->Metrics();
@@ -145,6 +149,7 @@ class Loop final : public internal::Mailbox,
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       metrics_ = front_->Metrics();
+      metrics_.engine_exceptions += sinks_->exceptions();
     }
     for (const auto& call : std::exchange(after_turn_, {})) call();
     clock_->SetAlarm(front_->NextAlarm(), [weak = weak_from_this()] {
@@ -154,6 +159,7 @@ class Loop final : public internal::Mailbox,
   }
 
   const Strand strand_;
+  std::shared_ptr<const internal::DecisionSinks> sinks_;
   std::shared_ptr<ServiceClock> clock_;
   std::unique_ptr<Front> front_;
   std::vector<std::function<void()>> after_turn_;
@@ -261,10 +267,20 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Create(
   if (options.probe_interval <= Duration::zero()) {
     return internal::InvalidArgument("probe_interval: expected more than 0 ns");
   }
-  TG_ASSIGN_OR_RETURN(auto pull,
-                      PullScheduler::Create(std::move(options.scheduler)));
+  auto sinks = std::make_shared<internal::DecisionSinks>(
+      std::move(options.decision_log), std::move(options.on_decision));
+  DecisionObserver observer;
+  if (sinks->wanted()) {
+    observer = [sinks](const Decision& decision) { sinks->Take(decision); };
+  }
+  const StepShape shape = options.scheduler.step;
+  TG_ASSIGN_OR_RETURN(
+      auto pull,
+      PullScheduler::Create(std::move(options.scheduler), std::move(observer)));
+  options.scheduler.step = shape;  // read once more below
   auto loop = std::make_shared<Loop>(executor);
-  loop->Start(std::move(pull), std::move(engine), std::move(options));
+  loop->Start(std::move(pull), std::move(engine), std::move(options),
+              std::move(sinks));
   return std::unique_ptr<Service>(
       std::make_unique<AsioService>(std::move(loop)));
 }

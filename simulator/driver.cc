@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "estimators/text.h"
-#include "simulator/event_log.h"
 #include "tidegate/status.h"
 
 namespace tidegate::internal {
@@ -325,6 +324,12 @@ absl::Status Driver::Deliver(const Event& event) {
     for (const Action& action : actions) {
       options_.event_log(ActionLine(action, now_));
     }
+  }
+  if (options_.on_decision) {
+    options_.on_decision({.now = now_,
+                          .event = event,
+                          .actions = actions,
+                          .stats = scheduler_->Stats()});
   }
   for (const Action& action : actions) TG_RETURN_IF_ERROR(Do(action));
   actions_ = std::move(actions);

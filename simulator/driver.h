@@ -36,6 +36,7 @@
 #include "estimators/text.h"
 #include "simulator/world.h"
 #include "tidegate/actions.h"
+#include "tidegate/decision_log.h"
 #include "tidegate/events.h"
 #include "tidegate/scheduler.h"
 #include "tidegate/simulator.h"
@@ -112,6 +113,7 @@ struct DriverOptions {
   std::vector<TimedInput> inputs;  // ascending by time
   std::function<void(double)> progress;
   std::function<void(std::string_view)> event_log;
+  DecisionObserver on_decision;
   // Called once: after the last Observe, before anything when there is none.
   std::function<void(const Scheduler&)> observed;
   bool want_series = false;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -85,6 +86,7 @@ DriverOptions MakeDriverOptions(const Trace& trace,
   driver.world.cache = options.cache;
   driver.progress = options.progress;
   driver.event_log = options.event_log;
+  driver.on_decision = options.on_decision;
   driver.want_series = options.want_series;
   driver.requests.reserve(trace.rows.size());
   driver.inputs.reserve(trace.rows.size());
@@ -111,7 +113,8 @@ DriverOptions MakeDriverOptions(const Trace& trace,
 absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
                                           const SimulatorOptions& options) {
   TG_RETURN_IF_ERROR(Validate(trace, options));
-  Driver driver(MakeDriverOptions(trace, options));
+  DriverOptions driver_options = MakeDriverOptions(trace, options);
+  Driver driver(std::move(driver_options));
   TG_RETURN_IF_ERROR(driver.Run());
 
   const internal::DriverTotals& totals = driver.totals();

@@ -80,6 +80,7 @@ std::vector<Setting> Settings(const PolicyFile& policy, const Inputs* inputs) {
       {"base", BytesOr(policy.base, "the size of the weights, if known")},
       {"headroom", FormatBytes(policy.headroom.value_or(0))},
       {"largest allocation", BytesOr(policy.max_allocation, "no limit")},
+      {"probe", policy.probe.value_or("none")},
       {"chunk", Concat(policy.chunk_policy.value_or("throttle"), ", at most ",
                        TokenCount(chunk.max), ", floor ", Grouped(chunk.floor),
                        ", quantum ", Grouped(chunk.quantum))},

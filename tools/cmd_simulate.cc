@@ -16,6 +16,7 @@
 #include "tidegate/scheduler.h"
 #include "tidegate/simulator.h"
 #include "tidegate/status.h"
+#include "tidegate/timeline.h"
 #include "tools/arguments.h"
 #include "tools/inputs.h"
 #include "tools/output.h"
@@ -34,6 +35,7 @@ using internal::InvalidArgument;
 struct OutputFolder {
   std::filesystem::path path;
   std::ofstream events;
+  std::ofstream timeline;
   std::ofstream summary;
 };
 
@@ -47,7 +49,8 @@ absl::Status Open(const std::filesystem::path& path, std::ofstream* file) {
 }
 
 absl::StatusOr<OutputFolder> CreateFolder(const std::string& name) {
-  OutputFolder folder{.path = name, .events = {}, .summary = {}};
+  OutputFolder folder{
+      .path = name, .events = {}, .timeline = {}, .summary = {}};
   std::error_code error;
   std::filesystem::create_directories(folder.path, error);
   if (error || !std::filesystem::is_directory(folder.path, error)) {
@@ -56,6 +59,7 @@ absl::StatusOr<OutputFolder> CreateFolder(const std::string& name) {
         error ? Concat(": ", error.message()) : ": it is a file");
   }
   TG_RETURN_IF_ERROR(Open(folder.path / "events.jsonl", &folder.events));
+  TG_RETURN_IF_ERROR(Open(folder.path / "timeline.json", &folder.timeline));
   TG_RETURN_IF_ERROR(Open(folder.path / "summary.json", &folder.summary));
   return folder;
 }
@@ -80,6 +84,7 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   std::vector<std::string> warnings = inputs.warnings;
   TG_ASSIGN_OR_RETURN(const MemoryLimits memory,
                       ReadMemoryLimits(inputs, &warnings));
+  WarnOfProbe(policy, &warnings);
   TG_RETURN_IF_ERROR(
       CheckLimits(memory, ReadChunkLimits(policy), policy, &warnings));
 
@@ -97,10 +102,16 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   TG_ASSIGN_OR_RETURN(const Trace trace, LoadTrace(*args.trace));
 
   std::optional<OutputFolder> folder;
+  std::optional<Timeline> timeline;
   if (args.out.has_value()) {
     TG_ASSIGN_OR_RETURN(folder, CreateFolder(*args.out));
     options.event_log = [&folder](std::string_view line) {
       folder->events << line;
+    };
+    timeline.emplace(
+        memory, [&folder](std::string_view text) { folder->timeline << text; });
+    options.on_decision = [&timeline](const Decision& decision) {
+      timeline->Add(decision);
     };
   }
   PrintWarnings(warnings, io.err);
@@ -110,6 +121,8 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   }
   const absl::StatusOr<SimulationResult> result = Simulate(trace, options);
   bar.Finish();
+  // Of a run that failed too: it shows how it came to that.
+  if (timeline.has_value()) timeline->Finish();
   if (!result.ok()) return result.status();
 
   JsonWriter json;
@@ -117,6 +130,8 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   if (folder.has_value()) {
     folder->summary << json.ToString();
     TG_RETURN_IF_ERROR(Close(folder->path / "summary.json", &folder->summary));
+    TG_RETURN_IF_ERROR(
+        Close(folder->path / "timeline.json", &folder->timeline));
     TG_RETURN_IF_ERROR(Close(folder->path / "events.jsonl", &folder->events));
   }
   if (args.json) {
@@ -126,7 +141,9 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   io.out << SummaryTable(*result);
   if (folder.has_value()) {
     io.out << "\nWritten: " << (folder->path / "summary.json").string() << ", "
-           << (folder->path / "events.jsonl").string() << "\n";
+           << (folder->path / "events.jsonl").string() << ", "
+           << (folder->path / "timeline.json").string() << " (open it at "
+           << "ui.perfetto.dev)\n";
   }
   return kExitDone;
 }

@@ -195,6 +195,14 @@ absl::StatusOr<MemoryLimits> ReadMemoryLimits(
   return limits;
 }
 
+void WarnOfProbe(const PolicyFile& policy, std::vector<std::string>* warnings) {
+  if (policy.probe.value_or("none") == "none") return;
+  warnings->push_back(Concat(
+      "memory.probe: \"", *policy.probe,
+      "\" has no effect here: a service reads it, this command reads no "
+      "device and takes live memory before any request from memory.base"));
+}
+
 absl::Status CheckLimits(const MemoryLimits& memory, const ChunkLimits& chunk,
                          const PolicyFile& policy,
                          std::vector<std::string>* warnings) {

@@ -47,6 +47,9 @@ absl::StatusOr<MemoryLimits> ReadMemoryLimits(
     const Inputs& inputs, std::vector<std::string>* warnings);
 ChunkLimits ReadChunkLimits(const PolicyFile& policy);
 
+// A policy's probe is for services: what only computes says that it has none.
+void WarnOfProbe(const PolicyFile& policy, std::vector<std::string>* warnings);
+
 // ValidateLimits(); its warnings are kept unless the policy file gave the same.
 absl::Status CheckLimits(const MemoryLimits& memory, const ChunkLimits& chunk,
                          const PolicyFile& policy,

@@ -215,7 +215,7 @@ CommandLine::CommandLine() {
   Text(simulate, "--trace", &args_.trace, "FILE",
        "CSV: arrival_s,prompt_tokens,cached_tokens,output_tokens,session");
   Text(simulate, "--out", &args_.out, "DIR",
-       "Folder for summary.json and events.jsonl");
+       "Folder for summary.json, events.jsonl and timeline.json");
   Text(simulate, "--max-output", &args_.max_output, "N",
        "Output budget of every request (exactly what the trace generates)");
   simulate->add_flag("--progress", args_.progress,

@@ -43,6 +43,7 @@ absl::StatusOr<Planned> PlanFromArguments(const Arguments& args) {
   planned.warnings = planned.inputs.warnings;
   TG_ASSIGN_OR_RETURN(planned.memory,
                       ReadMemoryLimits(planned.inputs, &planned.warnings));
+  WarnOfProbe(policy, &planned.warnings);
   const ChunkLimits limits = ReadChunkLimits(policy);
   TG_RETURN_IF_ERROR(
       CheckLimits(planned.memory, limits, policy, &planned.warnings));

@@ -40,7 +40,7 @@ struct PolicyFile {
   std::optional<Bytes> base;      // default: weight bytes if known, else 0
   std::optional<Bytes> headroom;  // default 0
   std::optional<Bytes> max_allocation;
-  std::optional<std::string> probe;
+  std::optional<std::string> probe;  // default "none"; CreateMemoryProbe()
 
   // [estimator]
   std::optional<std::string> estimator;  // default "catalog"

@@ -34,6 +34,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tidegate/actions.h"
+#include "tidegate/decision_log.h"
 #include "tidegate/events.h"
 #include "tidegate/scheduler.h"
 #include "tidegate/types.h"
@@ -108,9 +109,10 @@ using Fact =
 
 class PullScheduler {
  public:
-  // InvalidArgument names the option.
+  // InvalidArgument names the option. `observer`, where there is one, sees
+  // every decision, for a log or a timeline.
   static absl::StatusOr<std::unique_ptr<PullScheduler>> Create(
-      SchedulerOptions options);
+      SchedulerOptions options, DecisionObserver observer = nullptr);
   virtual ~PullScheduler() = default;
 
   // A refused request is OK here and answered by Next(). AlreadyExists: a

@@ -32,9 +32,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "tidegate/decision_log.h"
 #include "tidegate/memory_probe.h"
+#include "tidegate/policy_file.h"
 #include "tidegate/pull.h"
 #include "tidegate/scheduler.h"
 #include "tidegate/service_engine.h"
@@ -70,7 +73,20 @@ struct ServiceOptions {
   Duration probe_interval = std::chrono::milliseconds(250);
   // Null: std::chrono::steady_clock and a timer of the executor.
   std::shared_ptr<ServiceClock> clock;
+  // Receives a JSON line, newline included, for each decision
+  // (decision_log.h). Called on the service's strand: hand it on and return.
+  std::function<void(std::string_view)> decision_log;
+  // Sees everything that the scheduler is told and answers, on the strand: a
+  // Timeline (timeline.h) is fed here.
+  DecisionObserver on_decision;
 };
+
+// What a policy file asks for: MakeSchedulerOptions(), and the probe that
+// memory.probe names, made with `probe`. InvalidArgument as there, and for a
+// probe that does not exist.
+absl::StatusOr<ServiceOptions> MakeServiceOptions(
+    const PolicyFile& policy, std::shared_ptr<const Estimator> estimator,
+    Bytes base, const MemoryProbeOptions& probe = {});
 
 // A step of this request ended well.
 struct Progress {

@@ -126,10 +126,13 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
-  // Run one forward pass. No other runs until it is answered.
+  // Run one forward pass. SchedulerOptions::step says what may be in it and how
+  // many run at once; with the default no other runs until it is answered.
   virtual void Run(const RunStep& step, StepCompletion done) = 0;
 
-  // The prompt is in the cache: generate.
+  // The prompt is in the cache: generate. Not called where decode tokens are
+  // part of steps: RunStep::decodes names the request from now on, and
+  // StepMeasurement::decodes says when it is finished.
   virtual void StartDecode(RequestId id, DecodeHandle decode) = 0;
 
   // The request ended without finishing: its client left, it was refused after

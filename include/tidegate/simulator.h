@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tidegate/decision_log.h"
 #include "tidegate/estimator.h"
 #include "tidegate/scheduler.h"
 #include "tidegate/types.h"
@@ -134,6 +135,8 @@ struct SimulatorOptions {
   // Receives one JSON object a line, newline included, for every event in and
   // every action out, with its time in integer nanoseconds.
   std::function<void(std::string_view)> event_log;
+  // Sees the same as a Timeline (timeline.h) takes it.
+  DecisionObserver on_decision;
   bool want_series = false;
 };
 

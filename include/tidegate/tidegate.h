@@ -12,6 +12,7 @@
 #include "tidegate/actions.h"       // IWYU pragma: export
 #include "tidegate/calibration.h"   // IWYU pragma: export
 #include "tidegate/catalogue.h"     // IWYU pragma: export
+#include "tidegate/decision_log.h"  // IWYU pragma: export
 #include "tidegate/engine.h"        // IWYU pragma: export
 #include "tidegate/estimator.h"     // IWYU pragma: export
 #include "tidegate/events.h"        // IWYU pragma: export
@@ -24,6 +25,7 @@
 #include "tidegate/scheduler.h"     // IWYU pragma: export
 #include "tidegate/status.h"        // IWYU pragma: export
 #include "tidegate/time_model.h"    // IWYU pragma: export
+#include "tidegate/timeline.h"      // IWYU pragma: export
 #include "tidegate/types.h"         // IWYU pragma: export
 
 #endif  // TIDEGATE_TIDEGATE_H_

@@ -108,6 +108,14 @@ const BadFile kBadFiles[] = {
      "use = \"throtle\"\n",
      "p.toml:2:7: chunk.use: expected one of fixed, throttle, equal_time, "
      "efficient, got \"throtle\"; did you mean \"throttle\"?"},
+    {"AProbeThatDoesNotExist", "[memory]\nprobe = \"nvlm\"\n",
+     "p.toml:2:9: memory.probe: expected one of none, nvml, amdgpu, "
+     "amdgpu_gtt, cgroup, proc, got \"nvlm\"; did you mean \"nvml\"?"},
+    {"AProbeThatOnlyAProgramHas", "[memory]\nprobe = \"callback\"\n",
+     "p.toml:2:9: memory.probe: expected one of none, nvml, amdgpu, "
+     "amdgpu_gtt, cgroup, proc, got \"callback\""},
+    {"AProbeThatIsNoWord", "[memory]\nprobe = 1\n",
+     "p.toml:2:9: memory.probe: expected a string, got 1"},
     {"AnUnknownWord",
      "[order]\n"
      "use = \"random\"\n",
@@ -391,9 +399,6 @@ const Warned kWarned[] = {
     {"ABlockWithoutACache", "[cache]\nblock = 16\n",
      "p.toml:2:9: cache.block: has no effect: there is no cache without "
      "cache.capacity"},
-    {"AProbe", "[memory]\nprobe = \"nvml\"\n",
-     "p.toml:2:9: memory.probe: has no effect: this version has no probes: the "
-     "engine reports live memory"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Files, PolicyWarningTest, ::testing::ValuesIn(kWarned),

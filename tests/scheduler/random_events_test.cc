@@ -20,10 +20,10 @@
 #include <vector>
 
 #include "estimators/text.h"
-#include "simulator/event_log.h"
 #include "tests/testing/fake_estimator.h"
 #include "tests/testing/matchers.h"
 #include "tests/testing/seeds.h"
+#include "tidegate/decision_log.h"
 #include "tidegate/scheduler.h"
 
 namespace tidegate {
@@ -307,7 +307,7 @@ class RandomEvents {
   void Send(const Event& event) {
     const std::string before = StatsText(*scheduler_);
     std::vector<Action> actions;
-    const std::string line = internal::EventLine(event, now_);
+    const std::string line = EventLine(event, now_);
     const Instant when =
         now_ - (Percent(2) ? Duration(1'000'000'000'000) : Duration{});
     const absl::Status status = scheduler_->Handle(event, when, &actions);
@@ -324,8 +324,8 @@ class RandomEvents {
     if (!twin.ok()) Wrong("the twin refused ", line);
     std::string mine;
     std::string theirs;
-    for (const Action& a : actions) mine += internal::ActionLine(a, when);
-    for (const Action& a : same) theirs += internal::ActionLine(a, when);
+    for (const Action& a : actions) mine += ActionLine(a, when);
+    for (const Action& a : same) theirs += ActionLine(a, when);
     if (mine != theirs) {
       Wrong("refused events left a trace: ", line, mine, "the twin: ", theirs);
     }

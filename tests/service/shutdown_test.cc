@@ -36,7 +36,7 @@ TEST_F(ShutdownTest, NothingIsAdmittedAfterwards) {
   Get(report);
   const SubmitResult result = Submit(1, 100).Get();
   EXPECT_EQ(result.outcome, Outcome::kRejected);
-  EXPECT_EQ(result.code, RefusalCode::kOverloaded);
+  EXPECT_EQ(result.code, RefusalCode::kShuttingDown);
   EXPECT_THAT(result.reason, HasSubstr("shuts down"));
 }
 

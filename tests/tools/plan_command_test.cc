@@ -170,6 +170,18 @@ TEST(PlanCommandTest, ABaseThatNobodyStatedIsAWarning) {
   EXPECT_EQ(Json(RunPlan, args, kExitDone)["warnings"].size(), 1);
 }
 
+TEST(PlanCommandTest, AProbeIsSaidToHaveNoEffect) {
+  const TemporaryFolder folder;
+  Arguments args = kFits;
+  args.policy = folder.Write("p.toml", "[memory]\nprobe = \"cgroup\"\n");
+  for (const auto verb : {RunPlan, RunExplain}) {
+    const auto warnings = Json(verb, args, kExitDone)["warnings"];
+    ASSERT_EQ(warnings.size(), 1);
+    EXPECT_THAT(warnings[0].get<std::string>(),
+                StartsWith("memory.probe: \"cgroup\" has no effect here: "));
+  }
+}
+
 TEST(PlanCommandTest, MoreCachedThanPromptIsAnError) {
   Arguments args = kFits;
   args.cached = "9001";

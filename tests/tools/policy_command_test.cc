@@ -54,6 +54,16 @@ TEST(PolicyCommandTest, SaysWhatIsInEffect) {
             HasSubstr("pool, then cache, then model, then preempt")));
 }
 
+TEST(PolicyCommandTest, AProbeIsASettingAndNoComplaint) {
+  const TemporaryFolder folder;
+  const std::string file =
+      folder.Write("p.toml", "[memory]\nprobe = \"nvml\"\n");
+  const Outcome outcome = Check(file, true);
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json["warnings"], nlohmann::json::array());
+  EXPECT_THAT(Check(file).out, HasSubstr("nvml"));
+}
+
 TEST(PolicyCommandTest, JsonHasSettingsAndWarnings) {
   const TemporaryFolder folder;
   const auto json = nlohmann::json::parse(

@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #include "tests/testing/command.h"
 #include "tests/testing/matchers.h"
+#include "tests/testing/trace_checker.h"
 #include "tools/arguments.h"
 #include "tools/progress.h"
 
@@ -15,6 +17,8 @@ namespace tidegate::tools {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::Gt;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -97,7 +101,7 @@ TEST(SimulateCommandTest, TheSameTraceGivesTheSameBytes) {
     args.out = folder.Path(name);
     EXPECT_EQ(Call(RunSimulate, args).code, kExitDone);
   }
-  for (const char* file : {"summary.json", "events.jsonl"}) {
+  for (const char* file : {"summary.json", "events.jsonl", "timeline.json"}) {
     const std::string first = ReadWhole(folder.Path(std::string("a/") + file));
     EXPECT_THAT(first, Not(IsEmpty()));
     EXPECT_EQ(first, ReadWhole(folder.Path(std::string("b/") + file)));
@@ -121,6 +125,48 @@ TEST(SimulateCommandTest, OutHoldsTheSummaryAndTheEventLog) {
     last = event["t"];
   }
   EXPECT_EQ(arrivals, 3);
+}
+
+TEST(SimulateCommandTest, OutHoldsATimelineOfEveryRequestAndStep) {
+  const TemporaryFolder folder;
+  Arguments args = Llama(folder);
+  args.out = folder.Path("run");
+  const nlohmann::json printed = Json(args);
+  const ::tidegate::testing::CheckedTrace trace(
+      ReadWhole(*args.out + "/timeline.json"));
+  for (const char* finished : {"request 1", "request 2"}) {
+    EXPECT_THAT(trace.Story(finished),
+                ElementsAre("waiting", "admit", "prefill", "decoding"));
+    EXPECT_EQ(trace.Slice(finished).args["outcome"], "finished");
+    EXPECT_EQ(trace.Slice(finished).args["generated_tokens"], 10);
+  }
+  EXPECT_THAT(trace.Story("request 3"), ElementsAre("waiting", "reject"));
+  // One chunk of 1,500 tokens, two of 3,000.
+  EXPECT_THAT(trace.Names("device"),
+              ElementsAre("prefill 1,500", "prefill 2,048", "prefill 952"));
+  EXPECT_EQ(trace.Slice("prefill 952").args["kv_len"], 3000);
+  // Queue and claims of the scheduler's own, not of the log's.
+  EXPECT_THAT(trace.counters.at("claims"), ::testing::Contains(Gt(0)));
+  EXPECT_EQ(trace.counters.at("claims").back(), 0);
+  EXPECT_EQ(trace.counters.at("live").back(), std::int64_t{16} << 30);
+}
+
+TEST(SimulateCommandTest, AProbeIsSaidToHaveNoEffect) {
+  const TemporaryFolder folder;
+  Arguments args = Llama(folder);
+  for (const auto& [probe, warned] :
+       {std::pair("nvml", true), std::pair("none", false)}) {
+    args.policy = folder.Write(
+        "p.toml", "[memory]\nprobe = \"" + std::string(probe) + "\"\n");
+    const Outcome outcome = Call(RunSimulate, args);
+    EXPECT_EQ(outcome.code, kExitDone);
+    EXPECT_EQ(outcome.err,
+              warned ? "warning: memory.probe: \"nvml\" has no effect here: a "
+                       "service reads it, this command reads no device and "
+                       "takes live memory before any request from "
+                       "memory.base\n"
+                     : "");
+  }
 }
 
 TEST(SimulateCommandTest, AnOutputFolderThatCannotBeIsAnError) {
