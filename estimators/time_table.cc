@@ -62,10 +62,12 @@ class TimeTable final : public StepTimer {
   };
   Sum ChunksOf(std::span<const Chunk> chunks) const;
   Sum DecodesOf(std::span<const Tokens> kv_lens) const;
+  // One launch, so its cost counts once.
   double MixedOf(double chunks_us, double decodes_us) const {
-    return std::max(
-        chunks_us + decodes_us - std::min(chunks_.base(), decodes_.base()),
-        std::max(chunks_us, decodes_us));
+    const double base = decodes_.empty()
+                            ? chunks_.base()
+                            : std::min(chunks_.base(), decodes_.base());
+    return std::max({chunks_us + decodes_us - base, chunks_us, decodes_us});
   }
 
   double fixed_us_ = 0;

@@ -12,6 +12,7 @@
 #ifndef TIDEGATE_POLICY_FILE_H_
 #define TIDEGATE_POLICY_FILE_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,8 @@
 #include "tidegate/estimator.h"
 #include "tidegate/model_config.h"
 #include "tidegate/plan.h"
+#include "tidegate/step_time.h"
+#include "tidegate/time_model.h"
 
 namespace tidegate {
 
@@ -56,6 +59,11 @@ struct PolicyFile {
   std::optional<Tokens> chunk_quantum;
   std::optional<Duration> decode_stall;
 
+  // [time]: "table" with the profile's path, or "formula".
+  std::optional<std::string> time_source;  // default none
+  std::optional<std::string> time_profile;
+  std::optional<TimeModel> time_formula;
+
   // [admission], [order]
   std::optional<std::string> admission_policy;  // default "reserve"
   std::optional<std::int64_t> queue_max;
@@ -76,6 +84,13 @@ struct PolicyFile {
 absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(const PolicyFile& policy,
                                                       ModelShape shape,
                                                       EngineSpec engine);
+
+// What [time] says; null where it says nothing. Its Model() is what a scheduler
+// starts from, the timer itself how long a simulated step takes. Reads the
+// profile that the policy names: NotFound when that cannot be read,
+// InvalidArgument "PROFILE:LINE: column C: …" when it is none.
+absl::StatusOr<std::shared_ptr<const StepTimer>> MakeStepTimer(
+    const PolicyFile& policy);
 
 // `text` is TOML; `file` names it in messages and anchors relative paths.
 // InvalidArgument: "FILE:LINE:COLUMN: TABLE.KEY: expected …, got …".
