@@ -64,6 +64,13 @@ absl::Status Validate(const Trace& trace, const SimulatorOptions& options) {
     return InvalidArgument("max_output_tokens: expected at least 0, got ",
                            *options.max_output_tokens);
   }
+  // The driver does not tell the world what time it is yet (World::SetNow).
+  if (options.world.reading_lag != Duration::zero()) {
+    return InvalidArgument("world.reading_lag: expected 0 in a simulation");
+  }
+  if (!options.world.tenants.empty()) {
+    return InvalidArgument("world.tenants: expected none in a simulation");
+  }
   for (std::size_t i = 0; i < trace.rows.size(); ++i) {
     TG_RETURN_IF_ERROR(ValidateRow(trace.rows[i], i, trace));
   }

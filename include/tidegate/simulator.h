@@ -120,7 +120,8 @@ struct WorldOptions {
   // The same with an allocator's segments; not both.
   std::optional<AllocatorOptions> allocator;
 
-  // What readings do not say in time, and whom they say nothing of.
+  // What readings do not say in time, and whom they say nothing of. Simulate
+  // refuses both for now: InvalidArgument.
   Duration reading_lag{};             // readings are this old
   std::vector<TenantMemory> tenants;  // ascending by time
 

@@ -50,6 +50,51 @@ TraceRow Row(double at_s, Tokens prompt, Tokens cached = 0, Tokens output = 10,
           .session = session};
 }
 
+TEST(SimulateTest, ATimerSaysHowLongStepsTake) {
+  SimulatorOptions options = Options();
+  options.scheduler.chunk.max = 1024;
+  // 1 ms a token, 1 us a token that is already there: 4.096 s and 6 * 1.024 ms.
+  options.world.timer = CreateStepTimer(
+      TimeModel{.per_kv_ps = 1'000'000, .per_token_ps = 1'000'000'000});
+  ASSERT_OK_AND_ASSIGN(const SimulationResult result,
+                       Simulate({.rows = {Row(5, 4096)}}, options));
+  EXPECT_EQ(result.chunks, 4);
+  EXPECT_NEAR(result.ttft_p50_s, 4.096 + 0.006'144, 1e-6);
+}
+
+TEST(SimulateTest, WhatTheDriverCannotDoYetIsRefused) {
+  SimulatorOptions lag = Options();
+  lag.world.reading_lag = std::chrono::milliseconds(1);
+  EXPECT_THAT(Simulate({.rows = {Row(5, 4000)}}, lag),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "world.reading_lag: expected 0 in a simulation"));
+  SimulatorOptions tenants = Options();
+  tenants.world.tenants = {{Instant{}, kMiB}};
+  EXPECT_THAT(Simulate({.rows = {Row(5, 4000)}}, tenants),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "world.tenants: expected none in a simulation"));
+}
+
+TEST(SimulateTest, AnAllocatorHoldsWhatStepsNeeded) {
+  SimulatorOptions options = Options();
+  const auto peak = [&] {
+    const auto result = Simulate({.rows = {Row(0, 60'000)}}, options);
+    EXPECT_THAT(result, testing::IsOk());
+    return result->peak_bytes;
+  };
+  const Bytes plain = peak();
+  options.world.allocator = AllocatorOptions{};
+  EXPECT_GE(peak(), plain);
+}
+
+TEST(SimulateTest, AnErrorOfTimeSlowsTheRun) {
+  SimulatorOptions options = Options();
+  options.world.time_error.factor = 1.5;
+  ASSERT_OK_AND_ASSIGN(const SimulationResult result,
+                       Simulate({.rows = {Row(5, 4000)}}, options));
+  EXPECT_DOUBLE_EQ(result.ttft_p50_s, 6.0);
+}
+
 TEST(SimulateTest, OneRequestTakesTheTimeThatTheWorldSays) {
   ASSERT_OK_AND_ASSIGN(const SimulationResult result,
                        Simulate({.rows = {Row(5, 4000)}}, Options()));

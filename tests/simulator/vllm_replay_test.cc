@@ -6,6 +6,7 @@
 
 #include "tests/testing/vllm_replay.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -44,6 +45,17 @@ Means MeansOf(const std::vector<ReplayedRequest>& requests) {
   return {sum.ttft / count, sum.tpot / decoding, sum.latency / count};
 }
 
+// Nearest rank over the requests.
+double TtftPercentile(const std::vector<ReplayedRequest>& requests,
+                      std::size_t percent) {
+  std::vector<double> values;
+  for (const ReplayedRequest& request : requests) {
+    values.push_back(request.first_s - request.arrival_s);
+  }
+  std::sort(values.begin(), values.end());
+  return values[(values.size() * percent + 99) / 100 - 1];
+}
+
 // The recorded run: arrivals and lengths, with what the engine did of them.
 std::vector<ReplayedRequest> Recorded(const std::string& name) {
   std::vector<ReplayedRequest> requests;
@@ -69,7 +81,8 @@ Means Errors(const std::string& name, const std::string& profile_name,
   TG_CHECK(timer.ok());
   VllmReplay replay(recorded, options, **timer);
   const Means real = MeansOf(recorded);
-  const Means found = MeansOf(replay.Run());
+  const std::vector<ReplayedRequest>& replayed = replay.Run();
+  const Means found = MeansOf(replayed);
   const Means errors = {found.ttft / real.ttft - 1, found.tpot / real.tpot - 1,
                         found.latency / real.latency - 1};
   std::printf(
@@ -82,6 +95,11 @@ Means Errors(const std::string& name, const std::string& profile_name,
       static_cast<long long>(replay.steps()),
       static_cast<long long>(replay.preemptions()),
       static_cast<long long>(replay.extrapolated()));
+  for (const std::size_t percent : {50, 90, 99}) {
+    std::printf("    TTFT p%zu %.3f s (recorded %.3f)\n", percent,
+                TtftPercentile(replayed, percent),
+                TtftPercentile(recorded, percent));
+  }
   return errors;
 }
 
