@@ -105,12 +105,14 @@ TimeTable::TimeTable(const Rows& rows)
 
 // Chunks of one launch share its cost, and what each computes adds up.
 TimeTable::Sum TimeTable::ChunksOf(std::span<const Chunk> chunks) const {
-  Sum sum;
+  Sum sum{.us = chunks_.base()};
   for (const Chunk& chunk : chunks) {
-    sum.Add(chunks_, static_cast<double>(chunk.n),
-            static_cast<double>(chunk.kv_len - chunk.n));
+    const CorrectedLaw::Answer answer =
+        chunks_.At(static_cast<double>(chunk.n),
+                   static_cast<double>(chunk.kv_len - chunk.n));
+    sum.us += std::max(answer.value - chunks_.base(), 0.0);
+    sum.inside = sum.inside && answer.inside;
   }
-  sum.us -= static_cast<double>(chunks.size() - 1) * chunks_.base();
   return sum;
 }
 

@@ -300,8 +300,8 @@ absl::Status Reader::CheckTime() {
   if (!Said("time", "")) return absl::OkStatus();
   const std::string use = draft_.policy.time_source.value_or("");
   if (use.empty()) {
-    return InvalidArgument(At("time", "use"),
-                           "expected one of table, formula, got nothing");
+    return InvalidArgument(At("time", ""),
+                           "expected use, table or formula, got nothing");
   }
   if (use == "table" && !Said("time", "profile")) {
     return InvalidArgument(At("time", "use"),

@@ -386,13 +386,12 @@ const auto kKeys = std::to_array<PolicyKey>({
      .fallback = "none",
      .doc = "A CSV of measured step times, as simulation.md describes it.",
      .store = Text<&PolicyFile::time_profile>},
-    TimeKey<&TimeModel::fixed_ps>("fixed_ps",
-                                  "Formula: fixed, in picoseconds."),
-    TimeKey<&TimeModel::per_kv_ps>("per_kv_ps", "Formula: per_kv, in ps."),
+    TimeKey<&TimeModel::fixed_ps>("fixed_ps", "fixed, in picoseconds."),
+    TimeKey<&TimeModel::per_kv_ps>("per_kv_ps", "per_kv, in picoseconds."),
     TimeKey<&TimeModel::per_token_ps>("per_token_ps",
-                                      "Formula: per_token, in ps."),
+                                      "per_token, in picoseconds."),
     TimeKey<&TimeModel::per_pair_as>("per_pair_as",
-                                     "Formula: per_pair, in attoseconds."),
+                                     "per_pair, in attoseconds."),
 
     // [admission]
     {.table = "admission",

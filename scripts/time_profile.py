@@ -43,6 +43,8 @@ def rows_of(path, columns):
             return list(reader)
     except OSError as error:
         fail(f"{path}: {error.strerror}")
+    except (UnicodeDecodeError, csv.Error) as error:
+        fail(f"{path}: expected a CSV: {error}")
 
 
 def number(row, column, path):

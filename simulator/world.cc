@@ -175,21 +175,31 @@ World::Need World::AttentionOf(const Chunk& chunk) const {
   return {SatAdd(score_bytes, output), score_bytes};
 }
 
-World::Need World::NeedOf(std::span<const Chunk> chunks) const {
+World::Need World::NeedOf(std::span<const Chunk> chunks,
+                          std::span<const Tokens> decode_kv_lens) const {
   const WorldOptions& options = setup_.options;
   Need need;
   Tokens tokens = 0;
   for (const Chunk& chunk : chunks) tokens += chunk.n;
+  tokens += static_cast<Tokens>(decode_kv_lens.size());
   if (options.attention == WorldAttention::kEstimator) {
-    const PriceTotals price = options.truth->Total({.chunks = chunks});
+    StepQuery step{.chunks = chunks};
+    if (!decode_kv_lens.empty()) {
+      step.decode_tokens = static_cast<Tokens>(decode_kv_lens.size());
+      step.decode_kv_len =
+          *std::max_element(decode_kv_lens.begin(), decode_kv_lens.end());
+    }
+    const PriceTotals price = options.truth->Total(step);
     need = {price.transient_bytes, price.largest_allocation_bytes};
   } else {
-    for (const Chunk& chunk : chunks) {
+    const auto add = [&](const Chunk& chunk) {
       const Need attention = AttentionOf(chunk);
       need.transient = SatAdd(need.transient, attention.transient);
       need.largest_allocation =
           std::max(need.largest_allocation, attention.largest_allocation);
-    }
+    };
+    for (const Chunk& chunk : chunks) add(chunk);
+    for (const Tokens kv_len : decode_kv_lens) add({.n = 1, .kv_len = kv_len});
   }
   need.transient = SatAdd(need.transient, options.fixed_bytes,
                           SatMul(options.per_token_bytes, tokens));
@@ -197,6 +207,9 @@ World::Need World::NeedOf(std::span<const Chunk> chunks) const {
   for (const Chunk& chunk : chunks) {
     shape = MixHash(MixHash(shape, static_cast<std::uint64_t>(chunk.n)),
                     static_cast<std::uint64_t>(chunk.kv_len));
+  }
+  for (const Tokens kv_len : decode_kv_lens) {
+    shape = MixHash(shape, static_cast<std::uint64_t>(kv_len));
   }
   const double factor = ErrorFactor(options.price_error, shape);
   return {Scaled(need.transient, factor),
@@ -240,7 +253,7 @@ World::Step World::Start(std::span<const Chunk> chunks,
     growth = SatAdd(growth, step.growth.back());
     tokens += chunk.n;
   }
-  const Need need = NeedOf(chunks);
+  const Need need = NeedOf(chunks, decode_kv_lens);
   step.transient = need.transient;
   // A failure shows when the step was launched, whatever it would have taken.
   const Duration plain =

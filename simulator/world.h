@@ -76,8 +76,9 @@ class World {
     Duration took{};
   };
   // Starts a step unless it would run out of memory; drops cached blocks that
-  // are in its way. `decode_kv_lens` counts for its duration where there is a
-  // timer.
+  // are in its way. Decoding sequences, one token each, count for its transient
+  // and, where there is a timer, for its duration; what they grow by is added
+  // with AddResident. A step has a chunk or a decoding sequence.
   Step Start(std::span<const Chunk> chunks,
              std::span<const Tokens> decode_kv_lens = {});
   // Ends a step that fit: its growth becomes resident.
@@ -135,7 +136,8 @@ class World {
     Bytes transient = 0;
     Bytes largest_allocation = 0;
   };
-  Need NeedOf(std::span<const Chunk> chunks) const;
+  Need NeedOf(std::span<const Chunk> chunks,
+              std::span<const Tokens> decode_kv_lens) const;
   Need AttentionOf(const Chunk& chunk) const;
   WorldAttention RouteOf(const Chunk& chunk) const;
   Bytes GrowthOf(const Chunk& chunk) const;

@@ -3,6 +3,8 @@
 
 #include "tidegate/step_time.h"
 
+#include <algorithm>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -223,6 +225,54 @@ TEST(StepTimeTest, TheLongestSequencesNeitherOverflowNorFall) {
       timer->Of({.chunks = {&chunk, 1}, .decode_kv_lens = decodes});
   EXPECT_GE(time.took, Duration(1'000'000'000'000'000));
   EXPECT_TRUE(time.extrapolated);
+}
+
+// Whatever was measured, and however oddly: a step takes some time, more work
+// in more sequences no less than the dearest of them, and the same again.
+TEST(StepTimeTest, OddMeasurementsGiveNoOddAnswers) {
+  std::mt19937_64 random(7);
+  const auto below = [&](std::uint64_t n) {
+    return static_cast<Tokens>(random() % n);
+  };
+  for (int round = 0; round < 200; ++round) {
+    const TimePart part =
+        round % 2 == 0 ? TimePart::kStep : TimePart::kAttention;
+    std::vector<TimeRow> rows;
+    const auto us = [&] { return 1e-3 + static_cast<double>(below(5000)); };
+    for (Tokens i = 0; i < 1 + below(12); ++i) {
+      const Tokens n = 1 + below(4000);
+      rows.push_back({part, n, n + below(100'000), 0, 0, us()});
+      if (i > 2) rows.push_back({part, 0, 0, 1 + below(200), 1 + n, us()});
+      if (i > 4) {
+        rows.push_back({part, n, 2 * n, 1 + below(200), 1 + below(9000), us()});
+      }
+    }
+    if (part == TimePart::kAttention) {
+      rows.push_back(
+          {.part = TimePart::kTokens, .n = 1 + below(4000), .us = us()});
+    }
+    const auto timer = Timer(rows);
+    ASSERT_NE(timer, nullptr);
+    for (int step = 0; step < 20; ++step) {
+      std::vector<Chunk> chunks;
+      std::vector<Tokens> decodes;
+      Duration dearest{};
+      for (Tokens i = below(6); i >= 0; --i) {
+        const Tokens n = 1 + below(8000);
+        chunks.push_back({.n = n, .kv_len = n + below(200'000)});
+        if (part == TimePart::kStep) {
+          dearest = std::max(dearest,
+                             timer->Of({.chunks = {&chunks.back(), 1}}).took);
+        }
+      }
+      EXPECT_GE(timer->Of({.chunks = chunks}).took,
+                std::max(dearest, Duration(1)));
+      for (Tokens i = below(40); i > 0; --i) decodes.push_back(1 + below(9000));
+      const StepWork work{.chunks = chunks, .decode_kv_lens = decodes};
+      EXPECT_GT(timer->Of(work).took, Duration::zero());
+      EXPECT_EQ(timer->Of(work).took, timer->Of(work).took);
+    }
+  }
 }
 
 TEST(TimeProfileTest, ReadsEveryPart) {

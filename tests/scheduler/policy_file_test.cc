@@ -165,7 +165,7 @@ const BadFile kBadFiles[] = {
     {"AProfileWithoutUse",
      "[time]\n"
      "profile = \"h.csv\"\n",
-     "p.toml:1:1: time.use: expected one of table, formula, got nothing"},
+     "p.toml:1:1: time: expected use, table or formula, got nothing"},
     {"ADurationWithoutUnit",
      "[chunk]\n"
      "decode_stall = 200\n",

@@ -65,6 +65,17 @@ TEST(HiddenWorldTest, ATimerCountsTheDecodesOfAStep) {
             std::chrono::microseconds(21));
 }
 
+TEST(HiddenWorldTest, DecodesOfAStepNeedMemoryToo) {
+  World world(PlainWorld());
+  const Chunk chunk{.n = 4, .kv_len = kKeys};
+  const Tokens decodes[] = {kKeys, kKeys, kKeys};
+  const World::Step step = world.Start({&chunk, 1}, decodes);
+  EXPECT_EQ(step.transient, 7 * kMiB);
+  EXPECT_THAT(step.growth, ::testing::ElementsAre(40));
+  world.End(step);
+  EXPECT_EQ(world.Start({}, decodes).transient, 3 * kMiB);
+}
+
 // The driver takes the compute time off again: what is left is the overhead.
 TEST(HiddenWorldTest, AStepThatFailsShowsItAfterTheOverhead) {
   WorldSetup setup = PlainWorld();
