@@ -34,6 +34,7 @@ Core::Core(SchedulerOptions options, Policies policies)
       table_(*policies_.order),
       memory_(options_.memory, options_.ranks, options_.ladder) {
   corrected_.emplace(*options_.estimator, calibrator_);
+  memory_.SetLag(options_.reading_lag);
 }
 
 SchedulerStats Core::Stats() const {

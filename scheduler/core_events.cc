@@ -46,6 +46,7 @@ absl::Status Core::Handle(const Event& event, Instant now,
     if (!std::holds_alternative<Reclaimable>(event)) {
       memory_.NoteRoom(now, ledger_.empty() && memory_.unconfirmed() == 0);
     }
+    memory_.NoteResident(now, ledger_.resident());
     Decide();
     TG_DCHECK(ledger_.Conserved());
     TG_CHECK(!table_.empty() || (ledger_.empty() && ledger_.claimed() == 0 &&
@@ -267,6 +268,7 @@ absl::Status Core::On(const PolicyChanged& event) {
   options_ = *event.options;
   limits_ = policies_.chunk->Reachable(options_.chunk);
   corrected_.emplace(*options_.estimator, calibrator_);
+  memory_.SetLag(options_.reading_lag);
   memory_.Change(options_.memory, options_.ranks, options_.ladder);
   decode_cap_ = 0;
   ++relief_;

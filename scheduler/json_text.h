@@ -44,6 +44,11 @@ class JsonText {
     Comma();
     text_ += std::to_string(value);
   }
+  template <std::same_as<bool> T>
+  void Value(T value) {
+    Comma();
+    text_ += value ? "true" : "false";
+  }
   void Value(std::string_view value) {
     Comma();
     Quoted(value);

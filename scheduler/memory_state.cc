@@ -97,16 +97,38 @@ Bytes MemoryState::Live(Bytes resident) const {
 
 void MemoryState::Read(std::span<const Bytes> live, Bytes resident) {
   TG_CHECK(!live.empty());
+  const Bytes then = HeldThen(resident);
   if (ranks_.empty()) {
-    elsewhere_ = *std::max_element(live.begin(), live.end()) - resident;
+    elsewhere_ = *std::max_element(live.begin(), live.end()) - then;
   } else {
     TG_CHECK(live.size() == ranks_.size());
     for (std::size_t i = 0; i < ranks_.size(); ++i) {
-      ranks_[i].elsewhere = live[i] - resident;
+      ranks_[i].elsewhere = live[i] - then;
     }
     Settle();
   }
   unconfirmed_ = 0;
+}
+
+void MemoryState::NoteResident(Instant now, Bytes resident) {
+  if (lag_ <= Duration::zero()) {
+    held_.clear();
+    return;
+  }
+  noted_ = now;
+  while (!held_.empty() && now - held_.front().until > lag_) {
+    held_.erase(held_.begin());
+  }
+  if (!held_.empty()) held_.back().until = now;
+  if (held_.empty() || held_.back().resident != resident) {
+    held_.push_back({now, resident});
+  }
+}
+
+Bytes MemoryState::HeldThen(Bytes resident) const {
+  Bytes least = resident;
+  for (const Held& held : held_) least = std::min(least, held.resident);
+  return least;
 }
 
 void MemoryState::Reclaimed(Bytes bytes, Bytes resident) {

@@ -54,6 +54,11 @@ class MemoryState {
   Bytes Live(Bytes resident) const;
   // One entry for each rank; without named ranks any number, of devices alike.
   void Read(std::span<const Bytes> live, Bytes resident);
+  // Readings may be as old as this: of what requests held since, the least
+  // counts, so that growth which they do not show yet is not taken for room.
+  void SetLag(Duration lag) { lag_ = lag; }
+  // What requests hold from now on. Call after every change where there is lag.
+  void NoteResident(Instant now, Bytes resident);
   std::size_t ranks() const { return ranks_.size(); }
   std::size_t least_rank() const { return least_rank_; }
   // A reclaim freed so much, where no reading will show it.
@@ -151,6 +156,15 @@ class MemoryState {
     Bytes bytes = 0;
   };
   std::vector<Room> rooms_;  // best of the last while first, then ever newer
+  struct Held {
+    Instant until{};  // when it changed
+    Bytes resident = 0;
+  };
+  // What requests may have held when the last reading was taken, at the least.
+  Bytes HeldThen(Bytes resident) const;
+  Duration lag_{};
+  std::vector<Held> held_;  // oldest first; the last is what they hold now
+  Instant noted_{};
   std::vector<Pending> pending_;
   ReclaimId last_reclaim_ = 0;
   Bytes releasing_ = 0;

@@ -61,6 +61,7 @@ class Reader {
 
   absl::Status CheckModel();
   absl::Status CheckMemory();
+  absl::Status CheckTime();
   void Warn(std::string_view table, std::string_view key, std::string_view why);
   void WarnAboutEffects();
   // A path as the file means it: relative ones start where the file lies.
@@ -293,6 +294,34 @@ absl::Status Reader::CheckMemory() {
       internal::FormatBytes(base), " + ", internal::FormatBytes(headroom));
 }
 
+absl::Status Reader::CheckTime() {
+  constexpr std::string_view kFormula[] = {"fixed_ps", "per_kv_ps",
+                                           "per_token_ps", "per_pair_as"};
+  if (!Said("time", "")) return absl::OkStatus();
+  const std::string use = draft_.policy.time_source.value_or("");
+  if (use.empty()) {
+    return InvalidArgument(At("time", ""),
+                           "expected use, table or formula, got nothing");
+  }
+  if (use == "table" && !Said("time", "profile")) {
+    return InvalidArgument(At("time", "use"),
+                           "expected time.profile beside it, a CSV of measured "
+                           "step times, got nothing");
+  }
+  if (use == "formula" && !draft_.policy.time_formula.has_value()) {
+    return InvalidArgument(At("time", "use"),
+                           "expected one of time.fixed_ps, time.per_kv_ps, "
+                           "time.per_token_ps, time.per_pair_as beside it, got "
+                           "nothing");
+  }
+  const std::string why = Concat("time.use is ", use);
+  if (use == "formula" && Said("time", "profile")) Warn("time", "profile", why);
+  for (std::string_view key : kFormula) {
+    if (use == "table" && Said("time", key)) Warn("time", key, why);
+  }
+  return absl::OkStatus();
+}
+
 void Reader::WarnAboutEffects() {
   const PolicyFile& policy = draft_.policy;
   const std::string estimator = policy.estimator.value_or("catalog");
@@ -340,10 +369,12 @@ absl::StatusOr<PolicyFile> Reader::Read() {
   TG_RETURN_IF_ERROR(reader_.Finish());
   TG_RETURN_IF_ERROR(CheckModel());
   TG_RETURN_IF_ERROR(CheckMemory());
+  TG_RETURN_IF_ERROR(CheckTime());
   if (Said("engine", "")) draft_.policy.engine = std::move(draft_.engine);
   WarnAboutEffects();
   Anchor(&draft_.policy.model_config);
   Anchor(&draft_.policy.catalogue);
+  Anchor(&draft_.policy.time_profile);
   return std::move(draft_.policy);
 }
 
@@ -437,6 +468,19 @@ absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(const PolicyFile& policy,
     options.catalogue_file = *policy.catalogue;
   }
   return options;
+}
+
+absl::StatusOr<std::shared_ptr<const StepTimer>> MakeStepTimer(
+    const PolicyFile& policy) {
+  if (!policy.time_source.has_value()) {
+    return std::shared_ptr<const StepTimer>();
+  }
+  if (*policy.time_source == "formula") {
+    return CreateStepTimer(policy.time_formula.value_or(TimeModel{}));
+  }
+  TG_ASSIGN_OR_RETURN(const TimeProfile profile,
+                      LoadTimeProfile(policy.time_profile.value_or("")));
+  return CreateStepTimer(profile);
 }
 
 absl::StatusOr<PolicyFile> LoadPolicyFile(const std::string& path) {

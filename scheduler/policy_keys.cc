@@ -27,6 +27,7 @@ constexpr auto kLaterEstimators =
 constexpr auto kChunkPolicies = std::to_array<string_view>(
     {"fixed", "throttle", "equal_time", "efficient"});
 constexpr auto kLaterChunkPolicies = std::to_array<string_view>({"plugin:…"});
+constexpr auto kTimeSources = std::to_array<string_view>({"table", "formula"});
 constexpr auto kAdmissionPolicies =
     std::to_array<string_view>({"reserve", "bankers", "optimistic"});
 constexpr auto kLaterAdmissionPolicies =
@@ -69,6 +70,21 @@ absl::Status EngineText(const PolicyKey&, const PolicyValue& value,
 absl::Status Stall(const PolicyKey&, const PolicyValue& value,
                    PolicyDraft* draft) {
   draft->policy.decode_stall = Duration(value.integer);
+  return absl::OkStatus();
+}
+
+template <auto Member>
+absl::Status Coefficient(const PolicyKey&, const PolicyValue& value,
+                         PolicyDraft* draft) {
+  std::optional<TimeModel>& formula = draft->policy.time_formula;
+  if (!formula) formula.emplace();
+  (*formula).*Member = value.integer;
+  return absl::OkStatus();
+}
+
+absl::Status Lag(const PolicyKey&, const PolicyValue& value,
+                 PolicyDraft* draft) {
+  draft->policy.reading_lag = Duration(value.integer);
   return absl::OkStatus();
 }
 
@@ -138,6 +154,17 @@ constexpr PolicyKey ShapeKey(string_view name, std::int64_t min,
           .required = fallback.empty(),
           .doc = doc,
           .store = ShapeInteger};
+}
+
+template <auto Member>
+constexpr PolicyKey TimeKey(string_view name, string_view doc) {
+  return {.table = "time",
+          .name = name,
+          .type = PolicyType::kCount,
+          .max = kMaxInteger,
+          .fallback = "0",
+          .doc = doc,
+          .store = Coefficient<Member>};
 }
 
 const auto kKeys = std::to_array<PolicyKey>({
@@ -262,6 +289,14 @@ const auto kKeys = std::to_array<PolicyKey>({
             "system memory that the GPU maps. cgroup, proc: the kernel's "
             "account of the process's group, of the host.",
      .store = Text<&PolicyFile::probe>},
+    {.table = "memory",
+     .name = "reading_lag",
+     .type = PolicyType::kDuration,
+     .unit = "time",
+     .fallback = "0",
+     .doc = "How old readings of live memory may be: growth that they may not "
+            "show yet is not taken for room.",
+     .store = Lag},
 
     // [estimator]
     {.table = "estimator",
@@ -411,14 +446,24 @@ const auto kKeys = std::to_array<PolicyKey>({
     // [time]
     {.table = "time",
      .name = "use",
-     .fallback = "none",
-     .no_effect = "this version learns the time of steps from the engine alone",
-     .doc = "How long a step takes."},
+     .type = PolicyType::kWord,
+     .words = kTimeSources,
+     .fallback = "none: 10 ms and 8000 tokens/s",
+     .doc = "How long a step takes in `tidegate simulate`. table: from the "
+            "profile. formula: fixed + per_kv*K + per_token*n + "
+            "per_pair*(2*K*n + n*n), of n tokens behind K.",
+     .store = Text<&PolicyFile::time_source>},
     {.table = "time",
      .name = "profile",
      .fallback = "none",
-     .no_effect = "this version learns the time of steps from the engine alone",
-     .doc = "Measured step times."},
+     .doc = "A CSV of measured step times, as simulation.md describes it.",
+     .store = Text<&PolicyFile::time_profile>},
+    TimeKey<&TimeModel::fixed_ps>("fixed_ps", "fixed, in picoseconds."),
+    TimeKey<&TimeModel::per_kv_ps>("per_kv_ps", "per_kv, in picoseconds."),
+    TimeKey<&TimeModel::per_token_ps>("per_token_ps",
+                                      "per_token, in picoseconds."),
+    TimeKey<&TimeModel::per_pair_as>("per_pair_as",
+                                     "per_pair, in attoseconds."),
 
     // [admission]
     {.table = "admission",

@@ -47,6 +47,9 @@ absl::StatusOr<Policies> CheckOptions(const SchedulerOptions& options) {
     return InvalidArgument("queue_max: expected at least 0, got ",
                            options.queue_max);
   }
+  if (options.reading_lag < Duration::zero()) {
+    return InvalidArgument("reading_lag: expected at least 0 ns");
+  }
   if (options.running_max < 0) {
     return InvalidArgument("running_max: expected at least 0, got ",
                            options.running_max);
@@ -119,6 +122,8 @@ absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
   options.admission_policy =
       policy.admission_policy.value_or(options.admission_policy);
   options.order_policy = policy.order_policy.value_or(options.order_policy);
+  options.time = policy.time_formula;
+  options.reading_lag = policy.reading_lag.value_or(options.reading_lag);
   options.queue_max = policy.queue_max.value_or(options.queue_max);
   options.running_max = policy.running_max.value_or(options.running_max);
   StepShape& step = options.step;

@@ -68,19 +68,25 @@ absl::Status Driver::Loop() {
     if (!timers_.empty() && (!next || timers_.top().at < *next)) {
       next = timers_.top().at;
     }
-    if (wake_.has_value() && (!next || *wake_ < *next)) {
+    // What the world does by itself: other tenants, readings that catch up.
+    const std::optional<Instant> change = world_.NextChange();
+    const bool open = inputs_left || ended_ != arrived_;
+    if (change.has_value() && open && (!next || *change < *next) &&
+        (!wake_ || *change < *wake_)) {
+      SetNow(*change);
+    } else if (wake_.has_value() && (!next || *wake_ < *next)) {
       // Nobody is left to be woken for.
       if (!inputs_left && ended_ == arrived_ && !next) break;
-      now_ = std::max(now_, *wake_);
+      SetNow(*wake_);
       TG_RETURN_IF_ERROR(Deliver(Wake{}));
     } else if (!next) {
       break;
     } else if (inputs_left && options_.inputs[next_input_].at <= *next) {
-      now_ = std::max(now_, *next);
+      SetNow(*next);
       idle_events_ = 0;
       TG_RETURN_IF_ERROR(Happen(options_.inputs[next_input_++].input));
     } else {
-      now_ = std::max(now_, *next);
+      SetNow(*next);
       const Timer timer = timers_.top();
       timers_.pop();
       TG_RETURN_IF_ERROR(Happen(timer));
@@ -89,6 +95,11 @@ absl::Status Driver::Loop() {
     TG_RETURN_IF_ERROR(CheckProgress());
   }
   return absl::OkStatus();
+}
+
+void Driver::SetNow(Instant now) {
+  now_ = std::max(now_, now);
+  world_.SetNow(now_);
 }
 
 absl::Status Driver::Happen(const Input& input) {

@@ -175,6 +175,7 @@ class Driver {
 
   // driver.cc: time and delivery.
   absl::Status Loop();
+  void SetNow(Instant now);
   absl::Status Happen(const Input& input);
   absl::Status Happen(const Timer& timer);
   absl::Status EndStep(StepId id);

@@ -65,6 +65,11 @@ absl::Status Validate(const Trace& trace, const SimulatorOptions& options) {
     return InvalidArgument("max_output_tokens: expected at least 0, got ",
                            *options.max_output_tokens);
   }
+  if (options.world.allocator.has_value() &&
+      options.scheduler.step.in_flight > 1) {
+    return InvalidArgument(
+        "world.allocator: expected none where several steps run at once");
+  }
   for (std::size_t i = 0; i < trace.rows.size(); ++i) {
     TG_RETURN_IF_ERROR(ValidateRow(trace.rows[i], i, trace));
   }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "estimators/text.h"
+#include "simulator/hidden_error.h"
 #include "tidegate/status.h"
 
 namespace tidegate::internal {
@@ -24,10 +25,22 @@ Bytes SlopeOf(const Estimator& truth) {
   return (truth.SequenceBytes(kFar + kSlopeSpan, 1) - far) / kSlopeSpan;
 }
 
+// Longer than any simulation: 146 years, so that sums stay in range.
+constexpr Duration kTimeMax{4'600'000'000'000'000'000};
+
 Duration OfSeconds(double seconds) {
-  // Longer than any simulation: 146 years, so that sums stay in range.
-  constexpr double kMax = 4.6e18;
+  constexpr auto kMax = static_cast<double>(kTimeMax.count());
   return Duration(std::llround(std::min(seconds * 1e9, kMax)));
+}
+
+// A reading that is older is no reading.
+constexpr Duration kLagMax = std::chrono::hours(24);
+
+Bytes Scaled(Bytes bytes, double factor) {
+  if (factor == 1) return bytes;
+  const double scaled = static_cast<double>(bytes) * factor;
+  constexpr double kMax = 9.2e18;
+  return scaled < kMax ? static_cast<Bytes>(std::llround(scaled)) : kBytesMax;
 }
 
 bool Positive(double value) { return std::isfinite(value) && value > 0; }
@@ -63,11 +76,37 @@ absl::Status ValidateWorld(const WorldOptions& options) {
   }
   TG_RETURN_IF_ERROR(check(options.compute_bytes >= 1, "compute_bytes",
                            "an integer of at least 1"));
-  return check(options.tile >= 1, "tile", "an integer of at least 1");
+  TG_RETURN_IF_ERROR(
+      check(options.tile >= 1, "tile", "an integer of at least 1"));
+  struct Error {
+    std::string_view name;
+    const WorldError& error;
+  };
+  for (const Error& each : {Error{"time_error", options.time_error},
+                            Error{"price_error", options.price_error}}) {
+    TG_RETURN_IF_ERROR(
+        check(Positive(each.error.factor), each.name, "a factor above 0"));
+    TG_RETURN_IF_ERROR(check(each.error.spread >= 0 && each.error.spread < 1,
+                             each.name, "a spread of at least 0 and below 1"));
+  }
+  TG_RETURN_IF_ERROR(check(
+      options.reading_lag >= Duration::zero() && options.reading_lag <= kLagMax,
+      "reading_lag", "a time from 0 to a day"));
+  Instant last = Instant::min();
+  for (const TenantMemory& tenant : options.tenants) {
+    TG_RETURN_IF_ERROR(check(tenant.at >= last && tenant.bytes >= 0, "tenants",
+                             "moments in order and bytes of at least 0"));
+    last = tenant.at;
+  }
+  return check(!options.allocator || !options.pool_keeps_transients,
+               "allocator", "not both this and pool_keeps_transients");
 }
 
-World::World(WorldSetup setup) : setup_(std::move(setup)) {
+World::World(WorldSetup setup)
+    : setup_(std::move(setup)),
+      reading_(setup_.options.reading_lag, setup_.base) {
   TG_CHECK(setup_.options.truth != nullptr);
+  if (setup_.options.allocator) allocator_.emplace(*setup_.options.allocator);
   const Estimator& truth = *setup_.options.truth;
   const Bytes slope =
       SatAdd(setup_.options.kv_bytes_per_token.value_or(SlopeOf(truth)),
@@ -81,6 +120,8 @@ World::World(WorldSetup setup) : setup_(std::move(setup)) {
     cache_.emplace(setup_.cache->block, SatMul(setup_.cache->block, slope),
                    setup_.cache->capacity);
   }
+  BeginTenants();
+  reading_ = LaggedReading(setup_.options.reading_lag, LiveNow());
   NotePeak();
 }
 
@@ -135,36 +176,43 @@ World::Need World::AttentionOf(const Chunk& chunk) const {
 }
 
 World::Need World::NeedOf(std::span<const Chunk> chunks,
-                          std::span<const Tokens> decodes) const {
+                          std::span<const Tokens> decode_kv_lens) const {
   const WorldOptions& options = setup_.options;
   Need need;
-  const auto decode_tokens = static_cast<Tokens>(decodes.size());
-  Tokens tokens = decode_tokens;
+  auto tokens = static_cast<Tokens>(decode_kv_lens.size());
   for (const Chunk& chunk : chunks) tokens += chunk.n;
-  const Tokens longest =
-      decodes.empty() ? 0 : *std::max_element(decodes.begin(), decodes.end());
   if (options.attention == WorldAttention::kEstimator) {
-    const PriceTotals price =
-        options.truth->Total({.chunks = chunks,
-                              .decode_tokens = decode_tokens,
-                              .decode_kv_len = longest});
+    StepQuery step{.chunks = chunks};
+    if (!decode_kv_lens.empty()) {
+      step.decode_tokens = static_cast<Tokens>(decode_kv_lens.size());
+      step.decode_kv_len =
+          *std::max_element(decode_kv_lens.begin(), decode_kv_lens.end());
+    }
+    const PriceTotals price = options.truth->Total(step);
     need = {price.transient_bytes, price.largest_allocation_bytes};
   } else {
-    for (const Chunk& chunk : chunks) {
+    const auto add = [&](const Chunk& chunk) {
       const Need attention = AttentionOf(chunk);
       need.transient = SatAdd(need.transient, attention.transient);
       need.largest_allocation =
           std::max(need.largest_allocation, attention.largest_allocation);
-    }
-    if (!decodes.empty()) {
-      const Need attention = AttentionOf({.n = 1, .kv_len = longest});
-      need.transient =
-          SatAdd(need.transient, SatMul(decode_tokens, attention.transient));
-    }
+    };
+    for (const Chunk& chunk : chunks) add(chunk);
+    for (const Tokens kv_len : decode_kv_lens) add({.n = 1, .kv_len = kv_len});
   }
   need.transient = SatAdd(need.transient, options.fixed_bytes,
                           SatMul(options.per_token_bytes, tokens));
-  return need;
+  std::uint64_t shape = options.seed;
+  for (const Chunk& chunk : chunks) {
+    shape = MixHash(MixHash(shape, static_cast<std::uint64_t>(chunk.n)),
+                    static_cast<std::uint64_t>(chunk.kv_len));
+  }
+  for (const Tokens kv_len : decode_kv_lens) {
+    shape = MixHash(shape, static_cast<std::uint64_t>(kv_len));
+  }
+  const double factor = ErrorFactor(options.price_error, shape);
+  return {Scaled(need.transient, factor),
+          Scaled(need.largest_allocation, factor)};
 }
 
 Bytes World::GrowthOf(const Chunk& chunk) const {
@@ -176,8 +224,29 @@ Bytes World::GrowthOf(const Chunk& chunk) const {
                 SatMul(chunk.n, options.resident_extra_per_token));
 }
 
+std::optional<Bytes> World::TakeTransient(const Need& need, Bytes growth,
+                                          Bytes* reused) {
+  if (!allocator_) {
+    // What the pool holds already is used again, not added.
+    *reused = std::min(pool_ - running_pool_, need.transient);
+    running_pool_ += *reused;
+    return need.transient - *reused;
+  }
+  TG_CHECK(running_ == 0);
+  const Bytes others = SatAdd(LiveNow() - pool_, growth);
+  const bool taken = allocator_->Take(need.transient, need.largest_allocation,
+                                      setup_.ceiling - others);
+  // What it gave back on the way is gone from the pool.
+  pool_ = std::min(pool_, allocator_->reserved());
+  running_pool_ = pool_ - std::min(pool_, allocator_->Free());
+  *reused = running_pool_;
+  if (!taken) return std::nullopt;
+  return allocator_->reserved() - pool_;
+}
+
 World::Step World::Start(std::span<const Chunk> chunks,
-                         std::span<const Tokens> decodes) {
+                         std::span<const Tokens> decode_kv_lens) {
+  const WorldOptions& options = setup_.options;
   Step step;
   Tokens tokens = 0;
   Bytes growth = 0;
@@ -186,28 +255,43 @@ World::Step World::Start(std::span<const Chunk> chunks,
     growth = SatAdd(growth, step.growth.back());
     tokens += chunk.n;
   }
-  step.decode_growth = DecodeBytes(static_cast<Tokens>(decodes.size()));
+  step.decode_growth = DecodeBytes(static_cast<Tokens>(decode_kv_lens.size()));
   growth = SatAdd(growth, step.decode_growth);
-  const Need need = NeedOf(chunks, decodes);
+  const Need need = NeedOf(chunks, decode_kv_lens);
   step.transient = need.transient;
+  // A failure shows when the step was launched, whatever it would have taken.
   if (!chunks.empty()) {
-    step.took =
-        OfSeconds(setup_.options.chunk_overhead_s) + PrefillTime(tokens);
+    step.took = OfSeconds(options.chunk_overhead_s) + PrefillTime(tokens);
   }
   // Decode tokens wait for the weights, chunks for the arithmetic.
-  if (!decodes.empty()) step.took = std::max(step.took, DecodeTime(1));
-  // What the pool holds already is used again, not added.
-  const Bytes reused = std::min(pool_ - running_pool_, need.transient);
-  const Bytes added = SatAdd(growth, need.transient - reused);
-  step.peak = SatAdd(Live(), running_, added);
-  step.fits = step.peak <= setup_.ceiling &&
+  if (!decode_kv_lens.empty()) step.took = std::max(step.took, DecodeTime(1));
+  const std::optional<Bytes> transient =
+      TakeTransient(need, growth, &step.reused);
+  step.added = SatAdd(growth, transient.value_or(need.transient));
+  step.peak = SatAdd(LiveNow(), running_, step.added);
+  step.fits = transient.has_value() && step.peak <= setup_.ceiling &&
               (!setup_.max_allocation.has_value() ||
                need.largest_allocation <= *setup_.max_allocation);
-  if (!step.fits) return step;
-  step.added = added;
-  step.reused = reused;
-  running_ = SatAdd(running_, added);
-  running_pool_ += reused;
+  if (!step.fits) {
+    running_pool_ -= step.reused;
+    if (allocator_) {
+      allocator_->Release();
+      pool_ = allocator_->reserved();
+    }
+    return step;
+  }
+  if (options.timer != nullptr) {
+    const StepTime time =
+        options.timer->Of({.chunks = chunks, .decode_kv_lens = decode_kv_lens});
+    step.took = std::min(time.took, kTimeMax);
+  }
+  const double factor =
+      ErrorFactor(options.time_error, MixHash(options.seed, started_++));
+  if (factor != 1) {
+    step.took =
+        OfSeconds(static_cast<double>(step.took.count()) * 1e-9 * factor);
+  }
+  running_ = SatAdd(running_, step.added);
   FitCache();
   step.device_peak = SatAdd(DeviceBytes(), running_);
   peak_ = std::max(peak_, step.device_peak);
@@ -221,19 +305,65 @@ void World::End(const Step& step) {
   TG_CHECK(running_ >= 0 && running_pool_ >= 0);
   for (const Bytes bytes : step.growth) resident_ += bytes;
   resident_ += step.decode_growth;
-  if (PoolKeeps()) {
+  if (allocator_) {
+    allocator_->Release();
+    pool_ = allocator_->reserved();
+  } else if (PoolKeeps()) {
     pool_ = std::max(pool_, SatAdd(running_pool_, step.transient));
   }
   FitCache();
 }
 
+void World::SetNow(Instant now) {
+  TG_CHECK(now >= now_);
+  if (now == now_) return;
+  reading_.Note(now_, LiveNow());
+  now_ = now;
+  BeginTenants();
+  FitCache();
+}
+
+std::optional<Instant> World::NextChange() const {
+  reading_.Note(now_, LiveNow());
+  reading_.At(now_);
+  std::optional<Instant> next;
+  if (setup_.options.reading_lag > Duration::zero()) {
+    next = reading_.NextChange();
+  }
+  const std::vector<TenantMemory>& tenants = setup_.options.tenants;
+  if (tenants_begun_ < tenants.size()) {
+    const Instant at = tenants[tenants_begun_].at;
+    if (!next || at < *next) next = at;
+  }
+  return next;
+}
+
+void World::BeginTenants() {
+  const std::vector<TenantMemory>& tenants = setup_.options.tenants;
+  while (tenants_begun_ < tenants.size() &&
+         tenants[tenants_begun_].at <= now_) {
+    ++tenants_begun_;
+  }
+}
+
+Bytes World::TenantBytes() const {
+  return tenants_begun_ == 0 ? 0
+                             : setup_.options.tenants[tenants_begun_ - 1].bytes;
+}
+
 Bytes World::Live() const {
+  if (setup_.options.reading_lag == Duration::zero()) return LiveNow();
+  reading_.Note(now_, LiveNow());
+  return reading_.At(now_);
+}
+
+Bytes World::LiveNow() const {
   return SatAdd(std::max<Bytes>(setup_.base - reclaimed_, 0), resident_, pool_,
-                cache_ ? cache_->pinned_bytes() : 0);
+                cache_ ? cache_->pinned_bytes() : 0, TenantBytes());
 }
 
 Bytes World::DeviceBytes() const {
-  return SatAdd(Live(), cache_ ? cache_->unpinned_bytes() : 0);
+  return SatAdd(LiveNow(), cache_ ? cache_->unpinned_bytes() : 0);
 }
 
 void World::AddResident(Bytes bytes) {
@@ -246,7 +376,7 @@ void World::NotePeak() { peak_ = std::max(peak_, DeviceBytes()); }
 
 void World::FitCache() {
   if (!cache_) return;
-  cache_->ShrinkUnpinned(setup_.ceiling - SatAdd(Live(), running_));
+  cache_->ShrinkUnpinned(setup_.ceiling - SatAdd(LiveNow(), running_));
 }
 
 Bytes World::DecodeBytes(Tokens tokens) const {
@@ -273,6 +403,12 @@ Tokens World::DecodedAfter(Duration time) const {
 }
 
 Duration World::PrefillTime(Tokens tokens) const {
+  if (setup_.options.timer != nullptr) {
+    if (tokens == 0) return {};
+    const Chunk chunk{.n = tokens, .kv_len = tokens};
+    return std::min(setup_.options.timer->Of({.chunks = {&chunk, 1}}).took,
+                    kTimeMax);
+  }
   return OfSeconds(static_cast<double>(tokens) / setup_.options.tokens_per_s);
 }
 
@@ -326,8 +462,9 @@ Bytes World::Reclaim(std::string_view kind, Bytes bytes) {
     left -= freed;
   }
   if (kind == "pool") {
-    const Bytes freed = std::min(left, pool_ - running_pool_);
-    pool_ -= freed;
+    const Bytes freed = allocator_ ? allocator_->GiveBack(left)
+                                   : std::min(left, pool_ - running_pool_);
+    pool_ -= std::min(pool_, freed);
     left -= freed;
   }
   return asked - left;

@@ -6,7 +6,7 @@
 // It keeps its own account and knows nothing of the scheduler's:
 //
 //   live = base + KV of admitted requests + pinned blocks of the prefix cache
-//          + what the pool keeps
+//          + what the pool keeps + what other tenants hold
 //
 // Cached blocks that nobody pins are the engine's to drop, so they are not
 // live; they are dropped before anything is said to run out.
@@ -25,6 +25,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "simulator/caching_allocator.h"
+#include "simulator/lagged_reading.h"
 #include "simulator/prefix_cache.h"
 #include "tidegate/catalogue.h"
 #include "tidegate/estimator.h"
@@ -77,15 +79,24 @@ class World {
     Bytes reused = 0;  // of the pool
   };
   // Starts a step unless it would run out of memory; drops cached blocks that
-  // are in its way. `decodes`: what each decode token attends to, itself
-  // included.
+  // are in its way. `decode_kv_lens`: what each decode token attends to, itself
+  // included. A step has a chunk or a decode token.
   Step Start(std::span<const Chunk> chunks,
-             std::span<const Tokens> decodes = {});
+             std::span<const Tokens> decode_kv_lens = {});
   // Ends a step that fit: its growth becomes resident.
   void End(const Step& step);
 
-  // The engine's answer to "how much is live?".
+  // What time it is; never goes back. Moves what other tenants hold, and the
+  // readings that lag.
+  void SetNow(Instant now);
+  // When Live() changes next although nothing happens to this world: a reading
+  // that lags, or another tenant. Nothing when it does not.
+  std::optional<Instant> NextChange() const;
+
+  // The engine's answer to "how much is live?", as old as readings are.
   Bytes Live() const;
+  // The truth.
+  Bytes LiveNow() const;
   // The same with cached blocks that could be dropped.
   Bytes DeviceBytes() const;
 
@@ -128,18 +139,31 @@ class World {
     Bytes largest_allocation = 0;
   };
   Need NeedOf(std::span<const Chunk> chunks,
-              std::span<const Tokens> decodes) const;
+              std::span<const Tokens> decode_kv_lens) const;
   Need AttentionOf(const Chunk& chunk) const;
   WorldAttention RouteOf(const Chunk& chunk) const;
   Bytes GrowthOf(const Chunk& chunk) const;
-  bool PoolKeeps() const { return setup_.options.pool_keeps_transients; }
+  bool PoolKeeps() const {
+    return setup_.options.pool_keeps_transients || allocator_.has_value();
+  }
+  void BeginTenants();
+  Bytes TenantBytes() const;
+  // Lets the step's transient be allocated: bytes by which live grows, or
+  // nothing when they are not to be had.
+  std::optional<Bytes> TakeTransient(const Need& need, Bytes growth,
+                                     Bytes* reused);
   // Drops cached blocks until the device holds no more than its ceiling.
   void FitCache();
 
   WorldSetup setup_;
   std::optional<PrefixCache> cache_;
-  Bytes token_bytes_ = 0;  // resident bytes of one decoded token
-  Bytes reclaimed_ = 0;    // taken off base for good
+  std::optional<CachingAllocator> allocator_;
+  Instant now_{};
+  std::size_t tenants_begun_ = 0;
+  std::uint64_t started_ = 0;      // steps
+  mutable LaggedReading reading_;  // takes note of what it is asked about
+  Bytes token_bytes_ = 0;          // resident bytes of one decoded token
+  Bytes reclaimed_ = 0;            // taken off base for good
   Bytes resident_ = 0;
   Bytes pool_ = 0;          // transients that the pool keeps
   Bytes running_ = 0;       // growth and transient of steps in flight

@@ -64,6 +64,13 @@ std::string Ladder(const PolicyFile& policy) {
   return text.empty() ? "nothing is freed" : text;
 }
 
+std::string TimeText(const PolicyFile& policy) {
+  if (!policy.time_source.has_value()) return "not stated";
+  return *policy.time_source == "table"
+             ? Concat("table ", policy.time_profile.value_or(""))
+             : *policy.time_source;
+}
+
 // What is in effect, defaults included.
 std::vector<Setting> Settings(const PolicyFile& policy, const Inputs* inputs) {
   const ChunkLimits chunk = ReadChunkLimits(policy);
@@ -84,6 +91,7 @@ std::vector<Setting> Settings(const PolicyFile& policy, const Inputs* inputs) {
       {"chunk", Concat(policy.chunk_policy.value_or("throttle"), ", at most ",
                        TokenCount(chunk.max), ", floor ", Grouped(chunk.floor),
                        ", quantum ", Grouped(chunk.quantum))},
+      {"time", TimeText(policy)},
       {"admission",
        Concat(policy.admission_policy.value_or("reserve"),
               queue_max > 0 ? Concat(", at most ", Grouped(queue_max),
@@ -103,6 +111,13 @@ std::vector<Setting> Settings(const PolicyFile& policy, const Inputs* inputs) {
 // elsewhere than on this machine is a warning.
 absl::StatusOr<std::optional<Inputs>> CheckTogether(
     const PolicyFile& policy, std::vector<std::string>* warnings) {
+  const absl::Status timed = MakeStepTimer(policy).status();
+  if (absl::IsNotFound(timed)) {
+    warnings->push_back(
+        Concat("checked without it: ", std::string(timed.message())));
+  } else if (!timed.ok()) {
+    return timed;
+  }
   std::optional<Inputs> inputs;
   const bool has_model =
       policy.model_config.has_value() || policy.model_shape.has_value();
@@ -112,7 +127,11 @@ absl::StatusOr<std::optional<Inputs>> CheckTogether(
     absl::StatusOr<Inputs> loaded = LoadInputs(policy);
     if (loaded.ok()) {
       inputs = *std::move(loaded);
-      *warnings = inputs->warnings;
+      // The policy's own are there already.
+      warnings->insert(warnings->end(),
+                       inputs->warnings.begin() +
+                           static_cast<std::ptrdiff_t>(policy.warnings.size()),
+                       inputs->warnings.end());
     } else if (loaded.status().code() == absl::StatusCode::kNotFound) {
       warnings->push_back(Concat("checked without it: ",
                                  std::string(loaded.status().message())));

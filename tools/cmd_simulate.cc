@@ -92,6 +92,10 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   TG_ASSIGN_OR_RETURN(
       options.scheduler,
       MakeSchedulerOptions(policy, std::move(inputs.estimator), memory.base));
+  TG_ASSIGN_OR_RETURN(options.world.timer, MakeStepTimer(policy));
+  if (options.world.timer != nullptr) {
+    options.scheduler.time = options.world.timer->Model();
+  }
   // The policy file documents that there is no cache unless it asks for one.
   options.cache.capacity = policy.cache_capacity.value_or(0);
   options.cache.block = policy.cache_block.value_or(options.cache.block);

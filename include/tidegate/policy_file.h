@@ -12,6 +12,7 @@
 #ifndef TIDEGATE_POLICY_FILE_H_
 #define TIDEGATE_POLICY_FILE_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,8 @@
 #include "tidegate/estimator.h"
 #include "tidegate/model_config.h"
 #include "tidegate/plan.h"
+#include "tidegate/step_time.h"
+#include "tidegate/time_model.h"
 
 namespace tidegate {
 
@@ -40,7 +43,8 @@ struct PolicyFile {
   std::optional<Bytes> base;      // default: weight bytes if known, else 0
   std::optional<Bytes> headroom;  // default 0
   std::optional<Bytes> max_allocation;
-  std::optional<std::string> probe;  // default "none"; CreateMemoryProbe()
+  std::optional<std::string> probe;     // default "none"; CreateMemoryProbe()
+  std::optional<Duration> reading_lag;  // default 0
 
   // [estimator]
   std::optional<std::string> estimator;  // default "catalog"
@@ -62,6 +66,10 @@ struct PolicyFile {
   std::optional<Tokens> step_tokens;           // default 0: chunk.max
   std::optional<std::int64_t> step_decodes;    // default 0: all
   std::optional<std::int64_t> step_in_flight;  // default 1
+  // [time]: "table" with the profile's path, or "formula".
+  std::optional<std::string> time_source;  // default none
+  std::optional<std::string> time_profile;
+  std::optional<TimeModel> time_formula;
 
   // [admission], [order]
   std::optional<std::string> admission_policy;  // default "reserve"
@@ -85,6 +93,13 @@ struct PolicyFile {
 absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(const PolicyFile& policy,
                                                       ModelShape shape,
                                                       EngineSpec engine);
+
+// What [time] says; null where it says nothing. Its Model() is what a scheduler
+// starts from, the timer itself how long a simulated step takes. Reads the
+// profile that the policy names: NotFound when that cannot be read,
+// InvalidArgument "PROFILE:LINE: column C: …" when it is none.
+absl::StatusOr<std::shared_ptr<const StepTimer>> MakeStepTimer(
+    const PolicyFile& policy);
 
 // `text` is TOML; `file` names it in messages and anchors relative paths.
 // InvalidArgument: "FILE:LINE:COLUMN: TABLE.KEY: expected …, got …".

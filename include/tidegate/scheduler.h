@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,11 @@ struct SchedulerOptions {
   std::string chunk_policy = "throttle";
   // Longest step while requests decode; zero: no limit.
   Duration decode_stall{};
+  // How long steps take until enough of them were measured; unset: unknown.
+  std::optional<TimeModel> time;
+  // How old readings of live memory may be. What requests grew by in that time
+  // may not be in them yet.
+  Duration reading_lag{};
   std::string admission_policy = "reserve";
   std::string order_policy = "fcfs";
   std::string pressure_policy = "cheapest";

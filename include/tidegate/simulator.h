@@ -34,6 +34,7 @@
 #include "tidegate/decision_log.h"
 #include "tidegate/estimator.h"
 #include "tidegate/scheduler.h"
+#include "tidegate/step_time.h"
 #include "tidegate/types.h"
 
 namespace tidegate {
@@ -71,6 +72,28 @@ enum class WorldAttention {
   kFused,      // q_heads*n*head_dim*4
 };
 
+// How far the engine is from what is believed of it: numbers are multiplied by
+// `factor`, give or take `spread` of it, drawn evenly from the world's seed.
+struct WorldError {
+  double factor = 1;  // above 0
+  double spread = 0;  // 0 up to 1, that excluded
+};
+
+// Memory of others on the same device: `bytes` from `at` on.
+struct TenantMemory {
+  Instant at{};
+  Bytes bytes = 0;
+};
+
+// An allocator that keeps the segments that a step's transient came from, as
+// torch's does: live memory is what it holds of the device. Segments go back
+// when the pool is reclaimed, and when nothing else would let a step run.
+struct AllocatorOptions {
+  // One range that grows in place (torch's expandable_segments): nothing is
+  // too small for the next step.
+  bool expandable = false;
+};
+
 // How the simulated engine behaves, which the scheduler does not see.
 struct WorldOptions {
   WorldAttention attention = WorldAttention::kEstimator;
@@ -95,11 +118,28 @@ struct WorldOptions {
   Bytes resident_extra_per_token = 0;
   // Freed transients stay counted as live and are reused by later chunks.
   bool pool_keeps_transients = false;
+  // The same with an allocator's segments; not both.
+  std::optional<AllocatorOptions> allocator;
+
+  // What readings do not say in time, and what others hold of the device.
+  // SchedulerOptions::reading_lag tells the scheduler of the first.
+  Duration reading_lag{};             // readings are this old
+  std::vector<TenantMemory> tenants;  // ascending by time
+
+  // Of every step's duration, drawn anew each time; and of its transient
+  // memory, drawn by the widths and lengths of its chunks: the same step needs
+  // the same memory again.
+  WorldError time_error;
+  WorldError price_error;
+  std::uint64_t seed = 0;
 
   // Speed. The defaults are those of a mid-size model on a data-centre GPU,
   // round numbers to compare policies with, not a measurement.
   double tokens_per_s = 8000;
   double chunk_overhead_s = 0.01;
+  // Measured step times (step_time.h) in place of these two; a step that fails
+  // still shows it after chunk_overhead_s.
+  std::shared_ptr<const StepTimer> timer;
   // Of each decoding request; prefill does not slow it.
   double decode_tokens_per_s = 30;
 };

@@ -4,6 +4,7 @@
 #include "tidegate/policy_file.h"
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "tests/testing/matchers.h"
@@ -149,6 +150,30 @@ const BadFile kBadFiles[] = {
      "[admission]\n"
      "queue_max = -1\n",
      "p.toml:2:13: admission.queue_max: expected at least 0, got -1"},
+    {"AnUnknownSourceOfTime",
+     "[time]\n"
+     "use = \"tabel\"\n",
+     "p.toml:2:7: time.use: expected one of table, formula, got \"tabel\"; did "
+     "you mean \"table\"?"},
+    {"ATableOfTimesWithoutAFile",
+     "[time]\n"
+     "use = \"table\"\n",
+     "p.toml:2:7: time.use: expected time.profile beside it, a CSV of measured "
+     "step times, got nothing"},
+    {"AFormulaWithoutNumbers",
+     "[time]\n"
+     "use = \"formula\"\n",
+     "p.toml:2:7: time.use: expected one of time.fixed_ps, time.per_kv_ps, "
+     "time.per_token_ps, time.per_pair_as beside it, got nothing"},
+    {"ANegativeCoefficient",
+     "[time]\n"
+     "use = \"formula\"\n"
+     "per_pair_as = -4\n",
+     "p.toml:3:15: time.per_pair_as: expected at least 0, got -4"},
+    {"AProfileWithoutUse",
+     "[time]\n"
+     "profile = \"h.csv\"\n",
+     "p.toml:1:1: time: expected use, table or formula, got nothing"},
     {"ADurationWithoutUnit",
      "[chunk]\n"
      "decode_stall = 200\n",
@@ -399,10 +424,62 @@ const Warned kWarned[] = {
     {"ABlockWithoutACache", "[cache]\nblock = 16\n",
      "p.toml:2:9: cache.block: has no effect: there is no cache without "
      "cache.capacity"},
+    {"ACoefficientOfATable",
+     "[time]\nuse = \"table\"\nprofile = \"h.csv\"\nfixed_ps = 1\n",
+     "p.toml:4:12: time.fixed_ps: has no effect: time.use is table"},
+    {"AProfileOfAFormula",
+     "[time]\nuse = \"formula\"\nprofile = \"h.csv\"\nfixed_ps = 1\n",
+     "p.toml:3:11: time.profile: has no effect: time.use is formula"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Files, PolicyWarningTest, ::testing::ValuesIn(kWarned),
                          [](const auto& info) { return info.param.name; });
+
+TEST(PolicyTimeTest, WithoutATableOfTimeThereIsNoTimer) {
+  ASSERT_OK_AND_ASSIGN(const PolicyFile policy, ParsePolicyFile("", "p.toml"));
+  ASSERT_OK_AND_ASSIGN(const auto timer, MakeStepTimer(policy));
+  EXPECT_EQ(timer, nullptr);
+}
+
+TEST(PolicyTimeTest, AFormulaIsTheTimerAndItsModel) {
+  ASSERT_OK_AND_ASSIGN(
+      const PolicyFile policy,
+      ParsePolicyFile("[time]\nuse = \"formula\"\nfixed_ps = 5_000_000\n"
+                      "per_kv_ps = 2\nper_token_ps = 3\nper_pair_as = 4\n",
+                      "p.toml"));
+  ASSERT_OK_AND_ASSIGN(const auto timer, MakeStepTimer(policy));
+  EXPECT_EQ(timer->Model(), (TimeModel{.fixed_ps = 5'000'000,
+                                       .per_kv_ps = 2,
+                                       .per_token_ps = 3,
+                                       .per_pair_as = 4}));
+}
+
+TEST(PolicyTimeTest, AProfileIsReadFromWhereThePolicyLies) {
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / "policy_time";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "times.csv")
+      << "part,n,kv_len,decodes,decode_kv_len,time_us\n"
+         "step,64,64,,,1000\nstep,128,128,,,1500\n";
+  ASSERT_OK_AND_ASSIGN(
+      const PolicyFile policy,
+      ParsePolicyFile("[time]\nuse = \"table\"\nprofile = \"times.csv\"\n",
+                      (folder / "p.toml").string()));
+  ASSERT_OK_AND_ASSIGN(const auto timer, MakeStepTimer(policy));
+  const Chunk chunk{.n = 128, .kv_len = 128};
+  EXPECT_EQ(timer->Of({.chunks = {&chunk, 1}}).took,
+            std::chrono::microseconds(1500));
+}
+
+TEST(PolicyTimeTest, AProfileThatIsNotThereIsNotFound) {
+  ASSERT_OK_AND_ASSIGN(
+      const PolicyFile policy,
+      ParsePolicyFile("[time]\nuse = \"table\"\nprofile = \"none.csv\"\n",
+                      "/nowhere/p.toml"));
+  EXPECT_THAT(MakeStepTimer(policy),
+              StatusIs(absl::StatusCode::kNotFound,
+                       "/nowhere/none.csv: cannot read the time profile"));
+}
 
 TEST(PolicyJsonTest, TheSameKeysAreReadFromJson) {
   ASSERT_OK_AND_ASSIGN(

@@ -50,6 +50,76 @@ TraceRow Row(double at_s, Tokens prompt, Tokens cached = 0, Tokens output = 10,
           .session = session};
 }
 
+TEST(SimulateTest, ATimerSaysHowLongStepsTake) {
+  SimulatorOptions options = Options();
+  options.scheduler.chunk.max = 1024;
+  // 1 ms a token, 1 us a token that is already there: 4.096 s and 6 * 1.024 ms.
+  options.world.timer = CreateStepTimer(
+      TimeModel{.per_kv_ps = 1'000'000, .per_token_ps = 1'000'000'000});
+  ASSERT_OK_AND_ASSIGN(const SimulationResult result,
+                       Simulate({.rows = {Row(5, 4096)}}, options));
+  EXPECT_EQ(result.chunks, 4);
+  EXPECT_NEAR(result.ttft_p50_s, 4.096 + 0.006'144, 1e-6);
+}
+
+TEST(SimulateTest, AnAllocatorOfSeveralStepsAtOnceIsRefused) {
+  SimulatorOptions options = Options();
+  options.world.allocator = AllocatorOptions{};
+  options.scheduler.step.in_flight = 2;
+  EXPECT_THAT(
+      Simulate({.rows = {Row(5, 4000)}}, options),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               "world.allocator: expected none where several steps run at "
+               "once"));
+}
+
+TEST(SimulateTest, AReadingThatLagsLeadsToNoFailure) {
+  SimulatorOptions options = Options();
+  options.world.reading_lag = std::chrono::milliseconds(500);
+  options.scheduler.reading_lag = options.world.reading_lag;
+  Trace trace;
+  for (int i = 0; i < 20; ++i) trace.rows.push_back(Row(i, 4000 + 500 * i));
+  const auto result = Simulate(trace, options);
+  ASSERT_THAT(result, testing::IsOk());
+  EXPECT_EQ(result->out_of_memory, 0);
+  EXPECT_EQ(result->finished + result->rejected, 20);
+  EXPECT_LE(result->peak_bytes, result->ceiling_bytes);
+}
+
+TEST(SimulateTest, OtherTenantsMemoryNarrowsWhatRuns) {
+  SimulatorOptions options = Options();
+  const Bytes room =
+      options.scheduler.memory.ceiling - options.scheduler.memory.base;
+  options.world.tenants = {{Instant{std::chrono::seconds(2)}, room / 2},
+                           {Instant{std::chrono::seconds(30)}, 0}};
+  Trace trace;
+  for (int i = 0; i < 20; ++i) trace.rows.push_back(Row(i, 6000));
+  const auto result = Simulate(trace, options);
+  ASSERT_THAT(result, testing::IsOk());
+  EXPECT_EQ(result->finished, 20);
+  EXPECT_EQ(result->out_of_memory, 0);
+}
+
+TEST(SimulateTest, AnAllocatorHoldsWhatStepsNeeded) {
+  SimulatorOptions options = Options();
+  const auto peak = [&] {
+    const auto result = Simulate({.rows = {Row(0, 60'000)}}, options);
+    EXPECT_THAT(result, testing::IsOk());
+    return result->peak_bytes;
+  };
+  const Bytes plain = peak();
+  options.world.allocator = AllocatorOptions{};
+  EXPECT_GE(peak(), plain);
+}
+
+TEST(SimulateTest, AnErrorOfTimeSlowsTheRun) {
+  SimulatorOptions options = Options();
+  options.world.time_error.factor = 1.5;
+  ASSERT_OK_AND_ASSIGN(const SimulationResult result,
+                       Simulate({.rows = {Row(5, 4000)}}, options));
+  EXPECT_DOUBLE_EQ(result.ttft_p50_s, 6.0);
+}
+
 TEST(SimulateTest, OneRequestTakesTheTimeThatTheWorldSays) {
   ASSERT_OK_AND_ASSIGN(const SimulationResult result,
                        Simulate({.rows = {Row(5, 4000)}}, Options()));

@@ -74,6 +74,20 @@ TEST(PolicyCommandTest, JsonHasSettingsAndWarnings) {
   EXPECT_EQ(json["warnings"], nlohmann::json::array());
 }
 
+TEST(PolicyCommandTest, AProfileOfTimesIsReadToo) {
+  const TemporaryFolder folder;
+  const std::string text = "[time]\nuse = \"table\"\nprofile = \"times.csv\"\n";
+  const std::string file = folder.Write("p.toml", text);
+  const Outcome missing = Check(file);
+  EXPECT_EQ(missing.code, kExitDone);
+  EXPECT_THAT(missing.err, HasSubstr("checked without it: "));
+  EXPECT_THAT(missing.err, HasSubstr("cannot read the time profile"));
+  folder.Write("times.csv", "part,n\n");
+  EXPECT_THAT(Check(file).status,
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("times.csv:1: column kv_len: expected")));
+}
+
 TEST(PolicyCommandTest, SettingsWithoutEffectAreWarnings) {
   const TemporaryFolder folder;
   const Outcome outcome =

@@ -73,6 +73,35 @@ TEST(SimulateCommandTest, JsonCountsWhatCameOfEveryRequest) {
   EXPECT_EQ(json["ceiling_bytes"], std::int64_t{36} << 30);
 }
 
+TEST(SimulateCommandTest, ThePolicyFileSaysHowLongStepsTake) {
+  const TemporaryFolder folder;
+  Arguments args = Llama(folder);
+  folder.Write("times.csv",
+               "part,n,kv_len,decodes,decode_kv_len,time_us\n"
+               "step,1,1,,,2000000\nstep,2048,2048,,,2000000\n");
+  args.policy = folder.Write(
+      "p.toml", "[time]\nuse = \"table\"\nprofile = \"times.csv\"\n");
+  // Two seconds a chunk: 1,500 tokens take one, 3,000 two.
+  const nlohmann::json json = Json(args);
+  EXPECT_NEAR(json["ttft_p50_s"], 2.0, 0.01);
+  EXPECT_NEAR(json["ttft_p99_s"], 4.0, 0.01);
+}
+
+TEST(SimulateCommandTest, AMistakeInAProfileIsNamed) {
+  const TemporaryFolder folder;
+  Arguments args = Llama(folder);
+  const std::string profile =
+      folder.Write("times.csv",
+                   "part,n,kv_len,decodes,decode_kv_len,time_us\n"
+                   "step,64,32,,,5\n");
+  args.policy = folder.Write(
+      "p.toml", "[time]\nuse = \"table\"\nprofile = \"times.csv\"\n");
+  EXPECT_THAT(Call(RunSimulate, args).status,
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       profile + ":2: column kv_len: expected at least n, "
+                                 "which is 64, got \"32\""));
+}
+
 TEST(SimulateCommandTest, ThePolicyFileSaysHowLargeTheCacheIs) {
   const TemporaryFolder folder;
   Arguments args = Llama(folder);

@@ -1,10 +1,11 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 
-#include "tools/csv.h"
+#include "estimators/csv.h"
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -12,10 +13,7 @@
 #include "estimators/text.h"
 #include "tidegate/status.h"
 
-namespace tidegate::tools {
-
-using internal::Concat;
-using internal::InvalidArgument;
+namespace tidegate::internal {
 
 namespace {
 
@@ -111,6 +109,12 @@ bool CsvTable::Has(std::string_view column) const {
   return columns_.find(column) != columns_.end();
 }
 
+std::vector<std::string> CsvTable::Columns() const {
+  std::vector<std::string> names(columns_.size());
+  for (const auto& [name, at] : columns_) names[at] = name;
+  return names;
+}
+
 const std::string* CsvTable::Field(std::size_t row,
                                    std::string_view column) const {
   const auto at = columns_.find(column);
@@ -172,6 +176,21 @@ absl::StatusOr<std::optional<std::int64_t>> CsvTable::OptionalInteger(
   return std::optional<std::int64_t>(value);
 }
 
+absl::StatusOr<double> CsvTable::Positive(std::size_t row,
+                                          std::string_view column) const {
+  const std::string* field = Field(row, column);
+  double value = 0;
+  if (field != nullptr) {
+    const auto [end, error] =
+        std::from_chars(field->data(), field->data() + field->size(), value);
+    if (error == std::errc() && end == field->data() + field->size() &&
+        std::isfinite(value) && value > 0) {
+      return value;
+    }
+  }
+  return Error(row, column, "a number above 0");
+}
+
 absl::StatusOr<CsvTable> ParseCsv(std::string_view text,
                                   std::string_view file) {
   // Spreadsheets put a byte-order mark in front.
@@ -184,6 +203,7 @@ absl::StatusOr<CsvTable> ParseCsv(std::string_view text,
     TG_ASSIGN_OR_RETURN(std::vector<std::string> fields, reader.Next());
     if (fields.size() == 1 && fields[0].empty()) continue;
     if (table.columns_.empty()) {
+      table.header_line_ = line;
       for (std::size_t i = 0; i < fields.size(); ++i) {
         if (!table.columns_.try_emplace(fields[i], i).second) {
           return InvalidArgument(file, ":", line, ": column ", fields[i],
@@ -215,4 +235,4 @@ absl::StatusOr<CsvTable> ReadCsv(const std::string& path) {
   return ParseCsv(text, path);
 }
 
-}  // namespace tidegate::tools
+}  // namespace tidegate::internal

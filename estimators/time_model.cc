@@ -4,12 +4,19 @@
 #include "tidegate/time_model.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+
+#include "estimators/relative_fit.h"
+#include "estimators/time_formula.h"
 
 namespace tidegate {
 namespace {
 
+using internal::ChunkFeatures;
+using internal::Dot;
+using internal::FeatureRow;
+using internal::FitRelative;
+using internal::FitSample;
 using Wide = __int128;
 
 constexpr std::int64_t kPerNano = 1000;               // picoseconds
@@ -22,60 +29,25 @@ constexpr std::size_t kWindow = 64;
 constexpr double kStall = 3;
 // Coordinate descent on four columns converges long before.
 constexpr int kRounds = 400;
+constexpr int kOfflineRounds = 4000;
 
-using Row = std::array<double, 4>;
+constexpr int kPerToken = 2;  // the feature that steps of one width fit
 
-Row Features(const StepLoad& load) {
+FeatureRow Features(const StepLoad& load) {
   return {1, static_cast<double>(load.before), static_cast<double>(load.tokens),
           static_cast<double>(load.pairs)};
-}
-
-struct Point {
-  Row features;
-  double nanos;
-};
-
-// Least squares with coefficients that are not negative, by coordinate descent
-// on the normal equations; relative errors count, so that short steps matter as
-// much as long ones.
-Row Solve(const std::vector<Point>& points) {
-  std::array<Row, 4> gram{};
-  Row target{};
-  for (const Point& point : points) {
-    const double weight = 1 / (point.nanos * point.nanos);
-    for (int i = 0; i < 4; ++i) {
-      target[i] += weight * point.features[i] * point.nanos;
-      for (int j = 0; j < 4; ++j) {
-        gram[i][j] += weight * point.features[i] * point.features[j];
-      }
-    }
-  }
-  // Steps of one width cannot tell a cost per step from a cost per token. The
-  // descent ends at the solution nearest its start: all cost by the token.
-  Row x{};
-  x[2] = gram[2][2] > 0 ? target[2] / gram[2][2] : 0;
-  for (int round = 0; round < kRounds; ++round) {
-    for (int i = 0; i < 4; ++i) {
-      if (gram[i][i] <= 0) continue;
-      double rest = target[i];
-      for (int j = 0; j < 4; ++j) {
-        if (j != i) rest -= gram[i][j] * x[j];
-      }
-      x[i] = std::max(0.0, rest / gram[i][i]);
-    }
-  }
-  return x;
-}
-
-double Predict(const Row& x, const Row& features) {
-  double sum = 0;
-  for (int i = 0; i < 4; ++i) sum += x[i] * features[i];
-  return sum;
 }
 
 std::int64_t Rounded(double value) {
   constexpr double kMax = 4e18;
   return static_cast<std::int64_t>(std::llround(std::clamp(value, 0.0, kMax)));
+}
+
+TimeModel ModelOfNanos(const FeatureRow& x) {
+  return {.fixed_ps = Rounded(x[0] * kPerNano),
+          .per_kv_ps = Rounded(x[1] * kPerNano),
+          .per_token_ps = Rounded(x[2] * kPerNano),
+          .per_pair_as = Rounded(x[3] * kAttoPerNano)};
 }
 
 }  // namespace
@@ -118,6 +90,21 @@ Tokens TimeModel::WidestWithin(Duration limit, Tokens before,
   return fits;
 }
 
+namespace internal {
+
+TimeModel FitTimeModel(std::span<const TimedChunk> samples) {
+  std::vector<FitSample> points;
+  for (const TimedChunk& sample : samples) {
+    points.push_back({ChunkFeatures(static_cast<double>(sample.chunk.n),
+                                    static_cast<double>(sample.chunk.kv_len -
+                                                        sample.chunk.n)),
+                      static_cast<double>(sample.took.count())});
+  }
+  return ModelOfNanos(FitRelative(points, kPerToken, kOfflineRounds));
+}
+
+}  // namespace internal
+
 void TimeFit::Add(Tokens n, Tokens before, Duration took) {
   if (n < 1 || before < 0) return;
   StepLoad load;
@@ -131,25 +118,22 @@ void TimeFit::Add(const StepLoad& load, Duration took) {
   samples_.push_back({load, took});
   if (samples_.size() < kSamplesMin) return;
 
-  std::vector<Point> points;
+  std::vector<FitSample> points;
   for (const Sample& sample : samples_) {
     points.push_back(
         {Features(sample.load), static_cast<double>(sample.took.count())});
   }
-  Row x = Solve(points);
-  std::vector<Point> calm;
-  for (const Point& point : points) {
-    if (point.nanos <= kStall * Predict(x, point.features)) {
+  FeatureRow x = FitRelative(points, kPerToken, kRounds);
+  std::vector<FitSample> calm;
+  for (const FitSample& point : points) {
+    if (point.value <= kStall * Dot(x, point.features)) {
       calm.push_back(point);
     }
   }
   if (calm.size() >= kSamplesMin && calm.size() < points.size()) {
-    x = Solve(calm);
+    x = FitRelative(calm, kPerToken, kRounds);
   }
-  model_ = TimeModel{.fixed_ps = Rounded(x[0] * kPerNano),
-                     .per_kv_ps = Rounded(x[1] * kPerNano),
-                     .per_token_ps = Rounded(x[2] * kPerNano),
-                     .per_pair_as = Rounded(x[3] * kAttoPerNano)};
+  model_ = ModelOfNanos(x);
 }
 
 }  // namespace tidegate
