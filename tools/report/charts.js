@@ -21,10 +21,13 @@ const charts = (() => {
       nameGap: 28,
       nameTextStyle: {color: css('--soft')},
       axisLine: {lineStyle: {color: css('--line')}},
-      axisLabel: {color: css('--soft'), formatter: label, hideOverlap: true},
       splitLine: {lineStyle: {color: css('--grid')}},
       axisPointer: {label: {formatter: ({value}) => label(value)}},
       ...extra,
+      axisLabel: {
+        color: css('--soft'), formatter: label, hideOverlap: true,
+        ...extra.axisLabel,
+      },
     };
   }
 
@@ -34,7 +37,8 @@ const charts = (() => {
       textStyle: {fontFamily: 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif'},
       grid: {left: 64, right: 24, top: 34, bottom: 72, containLabel: false},
       legend: {
-        type: 'scroll', bottom: 0, textStyle: {color: css('--ink')},
+        type: 'scroll', bottom: 0, icon: 'roundRect', itemWidth: 18,
+        itemHeight: 8, textStyle: {color: css('--ink')},
         pageTextStyle: {color: css('--soft')}, pageIconColor: css('--soft'),
       },
       tooltip: {
@@ -61,6 +65,12 @@ const charts = (() => {
       data,
     };
   }
+
+  // Axes that end where the data do; what stands at the ends is not round.
+  const ends = {
+    min: 'dataMin', max: 'dataMax',
+    axisLabel: {showMinLabel: false, showMaxLabel: false},
+  };
 
   // Lines and limits of the same chart: a series without points carries them.
   const limits = (data) =>
@@ -93,6 +103,7 @@ const charts = (() => {
       top = Math.max(top, run.ceiling_bytes);
       for (const point of data.peak) top = Math.max(top, point[1]);
     }
+    const step = stepOf(top);
     series.push(limits([...ceilings].map((ceiling) => ({
       yAxis: ceiling, label: {formatter: `ceiling ${format.bytes(ceiling)}`},
     }))));
@@ -100,16 +111,15 @@ const charts = (() => {
       ...base(),
       tooltip: {...base().tooltip, trigger: 'axis',
                 valueFormatter: (value) => format.bytes(value)},
-      xAxis: axis('time', seconds, {min: 'dataMin', max: 'dataMax'}),
+      xAxis: axis('time', seconds, ends),
       yAxis: axis('', (value) => format.bytes(value, 0),
-                  {max: top * 1.08, interval: gibStep(top)}),
+                  {max: Math.ceil(top * 1.04 / step) * step, interval: step}),
       series,
     };
   }
 
-  // A round number of GiB (or a power of two below) that gives four to eight
-  // lines.
-  function gibStep(top) {
+  // A power of two, so that bytes are round, that gives four to eight lines.
+  function stepOf(top) {
     let step = 1;
     while (top / step > 8) step *= 2;
     return step;
@@ -122,7 +132,7 @@ const charts = (() => {
                 valueFormatter: (value) => Array.isArray(value) ?
                     `${format.count(value[1])} tokens at ${seconds(value[0])}` :
                     String(value)},
-      xAxis: axis('time', seconds, {min: 'dataMin', max: 'dataMax'}),
+      xAxis: axis('time', seconds, ends),
       yAxis: axis('', format.count),
       series: shown.map((index) => ({
         type: 'scatter', name: nameOf(page, page.runs[index]),
@@ -150,7 +160,7 @@ const charts = (() => {
       ...base(),
       tooltip: {...base().tooltip, trigger: 'axis', valueFormatter: share},
       xAxis: axis(logarithmic ? 'seconds, logarithmic' : 'seconds', seconds,
-                  logarithmic ? {type: 'log', min: 'dataMin', max: high} :
+                  logarithmic ? {...ends, type: 'log', max: high} :
                                 {min: 0, max: high * 1.05}),
       yAxis: axis('', share, {min: 0, max: 1}),
       series: [
@@ -258,11 +268,12 @@ const charts = (() => {
                     `${format.decimal(value[1], 1)} tokens/s, p99 ${seconds(value[0])}` :
                     String(value)},
       xAxis: axis('99th percentile of TTFT', seconds, {scale: true}),
-      yAxis: axis('', (value) => `${format.short(value)}/s`, {scale: true}),
+      yAxis: axis('', (value) => `${format.count(value)} /s`, {scale: true}),
       series: [
         ...[...policies].map(([policy, runs]) => ({
           type: 'scatter', name: page.policyLabels.get(policy), symbolSize: 12,
           itemStyle: {color: colour(page, policy)}, z: 3,
+          labelLayout: {moveOverlap: 'shiftY'},
           data: runs.filter((run) => run.finished > 0).map((run) => ({
             value: [run.ttft_p99_s, run.tokens_per_s],
             label: {

@@ -26,8 +26,6 @@ const format = (() => {
     });
   }
 
-  const seconds = (value) => `${decimal(value, 3)} s`;
-
   // For axes: no more digits than the number has.
   const short = (value) => String(Number(value.toPrecision(6)));
 
@@ -44,5 +42,5 @@ const format = (() => {
         (name) => [name, times.get(base(name)) === 1 ? base(name) : name]));
   }
 
-  return {bytes, count, decimal, seconds, short, labels};
+  return {bytes, count, decimal, short, labels};
 })();

@@ -9,25 +9,28 @@ const table = (() => {
 
   function columns(page) {
     const one = (value) => format.decimal(value, 1);
+    const seconds = (value) => format.decimal(value, 3);
+    const varies = (key) =>
+        page.runs.some((run) => run[key] !== page.runs[0][key]);
     return [
       text('policy', 'policy', (value) => page.policyLabels.get(value)),
       text('trace', 'trace', (value) => page.traceLabels.get(value)),
       number('ceiling_bytes', 'ceiling', format.bytes),
-      number('load', 'load', format.short),
-      number('seed', 'seed', format.count),
+      ...(varies('load') ? [number('load', 'load', format.short)] : []),
+      ...(varies('seed') ? [number('seed', 'seed', format.count)] : []),
       number('requests', 'requests', format.count),
       number('finished', 'finished', format.count),
       number('rejected', 'rejected', format.count),
       number('out_of_memory', 'out of memory', format.count),
       number('tokens_per_s', 'tokens/s', one),
       number('goodput_per_s', 'goodput/s', (value) => format.decimal(value, 3)),
-      number('ttft_p50_s', 'TTFT p50', format.seconds),
-      number('ttft_p90_s', 'TTFT p90', format.seconds),
-      number('ttft_p99_s', 'TTFT p99', format.seconds),
-      number('e2e_p50_s', 'end to end p50', format.seconds),
-      number('e2e_p99_s', 'end to end p99', format.seconds),
-      number('itl_p50_s', 'ITL p50', format.seconds),
-      number('itl_p99_s', 'ITL p99', format.seconds),
+      number('ttft_p50_s', 'TTFT p50, s', seconds),
+      number('ttft_p90_s', 'TTFT p90, s', seconds),
+      number('ttft_p99_s', 'TTFT p99, s', seconds),
+      number('e2e_p50_s', 'end to end p50, s', seconds),
+      number('e2e_p99_s', 'end to end p99, s', seconds),
+      number('itl_p50_s', 'ITL p50, s', seconds),
+      number('itl_p99_s', 'ITL p99, s', seconds),
       number('peak_bytes', 'peak memory', format.bytes),
       number('chunks', 'chunks', format.count),
     ];
