@@ -283,9 +283,10 @@ class SessionsFormat final : public CsvFormat {
     row.cached_tokens = std::min(row.cached_tokens, row.prompt_tokens - 1);
     // The clocks of sub-agents cannot be related to that of their session.
     if (fields.text(columns_.agent) != "main") return absl::OkStatus();
-    const std::string_view name = fields.text(columns_.session);
-    if (sessions_ == 0 || name != session_) {
-      session_ = std::string(name);
+    TG_RETURN_IF_ERROR(
+        fields.Integer(columns_.session, 0, kTokensMax, &row.session));
+    if (sessions_ == 0 || row.session != session_) {
+      session_ = row.session;
       arrival_ = Instant(kSessionEvery * sessions_++);
     } else if (time < time_) {
       return fields.Error(columns_.time,
@@ -295,14 +296,13 @@ class SessionsFormat final : public CsvFormat {
     }
     time_ = time;
     row.arrival = arrival_;
-    row.session = sessions_;
     trace->rows.push_back(row);
     return absl::OkStatus();
   }
 
   Columns columns_;
-  std::string session_;
-  std::int64_t sessions_ = 0;
+  std::int64_t session_ = 0;
+  std::int64_t sessions_ = 0;  // begun so far
   Duration time_{};
   Instant arrival_{};
 };

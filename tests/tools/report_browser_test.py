@@ -23,7 +23,9 @@ try:
     from selenium import webdriver
     from selenium.webdriver.chrome.options import Options
     from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
     from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
 except ImportError:
     print("skipped: python3-selenium is not installed")
     sys.exit(SKIPPED)
@@ -226,12 +228,12 @@ class ReportTest(unittest.TestCase):
                      self.driver.find_elements(By.CSS_SELECTOR, "td[data-key=tokens_per_s]")]
             self.assertEqual(shown, sorted((run["tokens_per_s"] for run in runs), reverse=descending))
 
-        # Hovering shows a tooltip; the wheel zooms.
+        # Hovering shows a tooltip; Ctrl and the wheel zoom.
         chart = self.driver.find_element(By.ID, "chart-memory")
         webdriver.ActionChains(self.driver).move_to_element(chart).perform()
         self.assertIn("GiB", chart.get_attribute("textContent"))
-        webdriver.ActionChains(self.driver).scroll_from_origin(
-            webdriver.common.actions.wheel_input.ScrollOrigin.from_element(chart), 0, -300).perform()
+        webdriver.ActionChains(self.driver).key_down(Keys.CONTROL).scroll_from_origin(
+            ScrollOrigin.from_element(chart), 0, -300).key_up(Keys.CONTROL).perform()
         zoom = self.driver.execute_script(
             "return echarts.getInstanceByDom(arguments[0]).getOption().dataZoom[0]", chart)
         self.assertLess(zoom["end"] - zoom["start"], 99)

@@ -53,7 +53,9 @@ const charts = (() => {
           saveAsImage: {title: 'save', backgroundColor: css('--card')},
         },
       },
-      dataZoom: zoom ? [{type: 'inside', filterMode: 'none'}] : [],
+      dataZoom: zoom ? [
+        {type: 'inside', filterMode: 'none', zoomOnMouseWheel: 'ctrl'},
+      ] : [],
     };
   }
 
@@ -89,7 +91,7 @@ const charts = (() => {
       const run = page.runs[index];
       const data = page.charts[index];
       const line = {
-        type: 'line', showSymbol: false, sampling: 'minmax',
+        type: 'line', symbol: 'none',
         itemStyle: {color: colour(page, run.policy)},
       };
       series.push({
@@ -109,6 +111,8 @@ const charts = (() => {
     }))));
     return {
       ...base(),
+      // Lines, so that dotted ones can be told from solid ones.
+      legend: {...base().legend, icon: 'inherit', itemWidth: 26},
       tooltip: {...base().tooltip, trigger: 'axis',
                 valueFormatter: (value) => format.bytes(value)},
       xAxis: axis('time', seconds, ends),
@@ -261,6 +265,11 @@ const charts = (() => {
     const all = [...policies.values()].flat().filter((run) => run.finished > 0);
     if (all.length === 0) return null;
     const manyCeilings = new Set(all.map((run) => run.ceiling_bytes)).size > 1;
+    // A ceiling that changes nothing gives the same point again.
+    const ceilingsAt = (runs, run) => runs.filter(
+        (other) => other.ttft_p99_s === run.ttft_p99_s &&
+            other.tokens_per_s === run.tokens_per_s)
+        .map((other) => format.bytes(other.ceiling_bytes, 0)).join(', ');
     return {
       ...base(),
       tooltip: {...base().tooltip, trigger: 'item',
@@ -278,7 +287,7 @@ const charts = (() => {
             value: [run.ttft_p99_s, run.tokens_per_s],
             label: {
               show: manyCeilings, position: 'top', color: css('--soft'),
-              formatter: format.bytes(run.ceiling_bytes, 0),
+              formatter: ceilingsAt(runs, run),
             },
           })),
         })),
