@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -251,6 +252,7 @@ absl::StatusOr<int> RunCompare(const Arguments& args, Streams& io) {
   if (args.progress || io.err_is_terminal) {
     progress = [&bar](double fraction) { bar.Update(fraction); };
   }
+  std::mutex mutex;
   absl::Status written;
   RunSweep(
       plan.runs, static_cast<int>(jobs),
@@ -262,10 +264,12 @@ absl::StatusOr<int> RunCompare(const Arguments& args, Streams& io) {
           row.result = *std::move(result);
         }
         if (folder.has_value()) {
-          written.Update(folder->WriteRun(at, row));
-          if (row.result.has_value()) {
-            row.charts = MakeCharts(*row.result, PointsFor(plan.rows.size()));
-          }
+          const absl::Status status = folder->WriteRun(at, row);
+          const std::lock_guard lock(mutex);
+          written.Update(status);
+        }
+        if (folder.has_value() && row.result.has_value()) {
+          row.charts = MakeCharts(*row.result, PointsFor(plan.rows.size()));
         }
         // Only what tables and pages need stays.
         if (row.result.has_value()) {

@@ -56,8 +56,8 @@ class Sweep {
       if (at >= runs_.size()) return;
       absl::StatusOr<SimulationResult> result = Run(at);
       fractions_[at].store(1, std::memory_order_relaxed);
-      const std::lock_guard lock(mutex_);
       if (done_) done_(at, std::move(result));
+      const std::lock_guard lock(mutex_);
       ++ended_;
       changed_.notify_one();
     }

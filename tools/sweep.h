@@ -33,8 +33,8 @@ absl::StatusOr<Trace> VaryArrivals(const Trace& trace, double load,
                                    std::int64_t seed);
 
 // Runs everything on `jobs` threads. `done` receives the position of each run
-// and what came of it, in any order, never two at a time; `progress` the share
-// of all requests that have ended, on the caller's thread. Either may be null.
+// and what came of it, in any order and on several threads at once; `progress`
+// the share of all requests that have ended, on the caller's thread. Either may be null.
 void RunSweep(const std::vector<SweepRun>& runs, int jobs,
               const std::function<void(std::size_t,
                                        absl::StatusOr<SimulationResult>)>& done,
