@@ -155,7 +155,7 @@ std::string CompareTable(const std::vector<ReportRun>& rows) {
              [](const Result& r) { return Number(r.goodput_per_s, 3); });
   add_result("TTFT p50",
              [](const Result& r) { return Number(r.ttft_p50_s, 3) + " s"; });
-  add_result("p99",
+  add_result("TTFT p99",
              [](const Result& r) { return Number(r.ttft_p99_s, 3) + " s"; });
   add_result("ITL p99",
              [](const Result& r) { return Number(r.itl_s.p99, 3) + " s"; });
