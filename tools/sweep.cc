@@ -74,6 +74,7 @@ class Sweep {
       progress(share);
       lock.lock();
     }
+    if (progress) progress(1);
   }
 
  private:

@@ -94,11 +94,15 @@ const charts = (() => {
         type: 'line', symbol: 'none',
         itemStyle: {color: colour(page, run.policy)},
       };
+      // Of many runs, both lines of one share a name, and so a place in the
+      // legend.
+      const name = nameOf(page, run);
+      const one = shown.length === 1;
       series.push({
-        ...line, name: `${nameOf(page, run)}: with the chunk`, data: data.peak,
+        ...line, name: one ? 'with the chunk' : name, data: data.peak,
         lineStyle: {width: 1.5}, z: 3,
       }, {
-        ...line, name: `${nameOf(page, run)}: live`, data: data.live,
+        ...line, name: one ? 'live' : name, data: data.live,
         lineStyle: {width: 1.2, type: 'dotted', opacity: 0.8},
       });
       ceilings.add(run.ceiling_bytes);
@@ -112,7 +116,7 @@ const charts = (() => {
     return {
       ...base(),
       // Lines, so that dotted ones can be told from solid ones.
-      legend: {...base().legend, icon: 'inherit', itemWidth: 26},
+      legend: {...base().legend, icon: 'inherit', itemWidth: 26, itemHeight: 14},
       tooltip: {...base().tooltip, trigger: 'axis',
                 valueFormatter: (value) => format.bytes(value)},
       xAxis: axis('time', seconds, ends),

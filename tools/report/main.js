@@ -34,7 +34,7 @@
   const cards = [
     {
       id: 'memory', title: 'Memory against the ceiling',
-      note: 'Live bytes when each chunk starts, the prefix cache included, and the same with that chunk.',
+      note: 'When each chunk starts: live bytes, the prefix cache included (dotted), and the same with that chunk (solid).',
       option: () => charts.memory(page, finished(selected())),
     },
     {
