@@ -350,6 +350,16 @@ absl::StatusOr<std::unique_ptr<TraceFormat>> MakeUniform(std::string_view file,
                                                          const Header& header) {
   const std::vector<std::string> columns(kUniform.begin(), kUniform.end());
   TraceFields fields(file, 1, columns);
+  // A header that starts otherwise may be meant as another format's.
+  if (header.names().front() != columns.front()) {
+    return fields.Error(
+        columns.front(),
+        "this name in the header, or the columns of another format (Azure: "
+        "TIMESTAMP, ContextTokens, GeneratedTokens; BurstGPT: Timestamp, "
+        "Request tokens, Response tokens; lengths: num_prefill_tokens, "
+        "num_decode_tokens)",
+        Quote(header.names().front()));
+  }
   TG_RETURN_IF_ERROR(fields.Cut(line));
   for (std::size_t i = 0; i < columns.size(); ++i) {
     if (fields.text(i) == columns[i]) continue;

@@ -217,13 +217,15 @@ TEST(TraceFormatsTest, MooncakeErrorsNameTheLineAndTheKey) {
 }
 
 TEST(TraceFormatsTest, AHeaderOfNoFormatIsAnError) {
-  ExpectError("time,prompt\n1,2\n", "t:1: column");
+  ExpectError("time,prompt\n1,2\n",
+              "t:1: column arrival_s: expected this name in the header, or the "
+              "columns of another format");
 }
 
 TEST(TraceFormatsTest, RowsWithoutAHeaderAreAnError) {
   ExpectError("0,100,0,10,1\n",
-              "t:1: column arrival_s: expected this name in the header, got "
-              "\"0\"");
+              "t:1: column arrival_s: expected this name in the header, or the "
+              "columns of another format (Azure: TIMESTAMP,");
 }
 
 TEST(TraceFormatsTest, AByteOrderMarkIsNoPartOfTheHeader) {
