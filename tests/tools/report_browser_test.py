@@ -26,6 +26,7 @@ try:
     from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
 except ImportError:
     print("skipped: python3-selenium is not installed")
     sys.exit(SKIPPED)
@@ -134,6 +135,10 @@ class ReportTest(unittest.TestCase):
                     fetched.append(url)
         self.assertLessEqual(len(set(fetched)), 1, fetched)
 
+    def wait_for(self, condition):
+        """ECharts answers the mouse some frames later."""
+        WebDriverWait(self.driver, 20).until(lambda _: condition())
+
     def ink(self, chart, colours):
         element = self.driver.find_element(By.ID, "chart-" + chart)
         return self.driver.execute_script(INK, element, colours)
@@ -231,12 +236,12 @@ class ReportTest(unittest.TestCase):
         # Hovering shows a tooltip; Ctrl and the wheel zoom.
         chart = self.driver.find_element(By.ID, "chart-memory")
         webdriver.ActionChains(self.driver).move_to_element(chart).perform()
-        self.assertIn("GiB", chart.get_attribute("textContent"))
+        self.wait_for(lambda: "GiB" in chart.get_attribute("textContent"))
         webdriver.ActionChains(self.driver).key_down(Keys.CONTROL).scroll_from_origin(
             ScrollOrigin.from_element(chart), 0, -300).key_up(Keys.CONTROL).perform()
-        zoom = self.driver.execute_script(
-            "return echarts.getInstanceByDom(arguments[0]).getOption().dataZoom[0]", chart)
-        self.assertLess(zoom["end"] - zoom["start"], 99)
+        self.wait_for(lambda: self.driver.execute_script(
+            "const zoom = echarts.getInstanceByDom(arguments[0]).getOption().dataZoom[0];"
+            "return zoom.end - zoom.start", chart) < 99)
         self.shoot("compare")
         self.check_quiet()
 
