@@ -19,6 +19,27 @@ tidegate_first_known() {
   return 1
 }
 
+# The browser in which the report is tested: half a minute and 130 MB to fetch,
+# so only in CI (variable CI) and on request (TIDEGATE_BROWSER=1), once. Without
+# it that test is skipped.
+tidegate_install_browser() {
+  [ -n "${CI:-}${TIDEGATE_BROWSER:-}" ] || return 0
+  if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then
+    return 0
+  fi
+  command -v apt-get >/dev/null 2>&1 || return 0
+  local sudo=""
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null 2>&1 || return 0
+    sudo="sudo"
+  fi
+  tidegate_say "installing: chromium chromium-driver python3-selenium"
+  $sudo apt-get update -q >/dev/null 2>&1 || true
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+    chromium chromium-driver python3-selenium fonts-dejavu-core >/dev/null 2>&1 ||
+    tidegate_say "no browser could be installed: its test is skipped"
+}
+
 tidegate_install_missing() {
   # A stamp per set of packages makes a second call quick.
   local stamp="build/.packages-ok-3"

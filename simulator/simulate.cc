@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,15 +24,6 @@ using internal::Outcome;
 
 double Seconds(Duration duration) {
   return static_cast<double>(duration.count()) * 1e-9;
-}
-
-// Nearest rank: the smallest value that `percent` of the values do not exceed.
-double Percentile(const std::vector<Duration>& ascending,
-                  std::int64_t percent) {
-  if (ascending.empty()) return 0;
-  const auto count = static_cast<std::int64_t>(ascending.size());
-  const std::int64_t rank = CeilDiv(count * percent, 100);
-  return Seconds(ascending[static_cast<std::size_t>(rank - 1)]);
 }
 
 absl::Status ValidateRow(const TraceRow& row, std::size_t index,
@@ -69,6 +61,13 @@ absl::Status Validate(const Trace& trace, const SimulatorOptions& options) {
       options.scheduler.step.in_flight > 1) {
     return InvalidArgument(
         "world.allocator: expected none where several steps run at once");
+  }
+  for (const auto& [name, level] :
+       {std::pair{"ttft_s", options.service_levels.ttft_s},
+        std::pair{"itl_s", options.service_levels.itl_s}}) {
+    if (std::isfinite(level) && level > 0) continue;
+    return InvalidArgument("service_levels.", name,
+                           ": expected seconds above 0");
   }
   for (std::size_t i = 0; i < trace.rows.size(); ++i) {
     TG_RETURN_IF_ERROR(ValidateRow(trace.rows[i], i, trace));
@@ -113,7 +112,100 @@ DriverOptions MakeDriverOptions(const Trace& trace,
   return driver;
 }
 
+RequestRecord RecordOf(const DrivenRequest& request) {
+  RequestRecord record;
+  record.arrival_s = Seconds(request.arrived.time_since_epoch());
+  record.prompt_tokens = request.arrive.request.prompt_tokens;
+  record.end_to_end_s = Seconds(request.ended - request.arrived);
+  switch (request.outcome) {
+    case Outcome::kFinished:
+      record.outcome = RequestOutcome::kFinished;
+      record.output_tokens = request.output_tokens;
+      record.ttft_s = Seconds(*request.prompt_done - request.arrived);
+      if (request.output_tokens > 0) {
+        record.itl_s = Seconds(request.ended - *request.prompt_done) /
+                       static_cast<double>(request.output_tokens);
+      }
+      return record;
+    case Outcome::kRejected:
+      record.outcome = RequestOutcome::kRejected;
+      record.refusal = request.refusal;
+      return record;
+    case Outcome::kCancelled:
+      record.outcome = RequestOutcome::kCancelled;
+      return record;
+    case Outcome::kOpen:
+      break;
+  }
+  TG_CHECK(false);  // Run() fails when a request is open at its end.
+  return record;
+}
+
+// Whatever follows from the records and the span.
+void Count(const ServiceLevels& levels, SimulationResult* result) {
+  std::vector<double> ttft;
+  std::vector<double> itl;
+  std::vector<double> end_to_end;
+  for (const RequestRecord& record : result->records) {
+    switch (record.outcome) {
+      case RequestOutcome::kFinished:
+        ++result->finished;
+        ttft.push_back(*record.ttft_s);
+        end_to_end.push_back(record.end_to_end_s);
+        if (record.itl_s.has_value()) itl.push_back(*record.itl_s);
+        if (*record.ttft_s <= levels.ttft_s &&
+            record.itl_s.value_or(0) <= levels.itl_s) {
+          ++result->good_requests;
+        }
+        break;
+      case RequestOutcome::kRejected:
+        ++result->rejected;
+        ++result->refusals[std::string(RefusalCodeName(record.refusal))];
+        break;
+      case RequestOutcome::kCancelled:
+        ++result->cancelled;
+        break;
+    }
+  }
+  const Percentiles first_tokens = PercentilesOf(std::move(ttft));
+  result->ttft_p50_s = first_tokens.p50;
+  result->ttft_p90_s = first_tokens.p90;
+  result->ttft_p99_s = first_tokens.p99;
+  result->end_to_end_s = PercentilesOf(std::move(end_to_end));
+  result->itl_s = PercentilesOf(std::move(itl));
+  result->service_levels = levels;
+  if (result->span_s > 0) {
+    result->tokens_per_s =
+        static_cast<double>(result->computed_tokens) / result->span_s;
+    result->goodput_per_s =
+        static_cast<double>(result->good_requests) / result->span_s;
+  }
+}
+
 }  // namespace
+
+std::string_view RequestOutcomeName(RequestOutcome outcome) {
+  switch (outcome) {
+    case RequestOutcome::kFinished:
+      return "finished";
+    case RequestOutcome::kRejected:
+      return "rejected";
+    case RequestOutcome::kCancelled:
+      break;
+  }
+  return "cancelled";
+}
+
+Percentiles PercentilesOf(std::vector<double> values) {
+  if (values.empty()) return {};
+  std::sort(values.begin(), values.end());
+  const auto count = static_cast<std::int64_t>(values.size());
+  // Nearest rank: the smallest value that `percent` of them do not exceed.
+  const auto at = [&](std::int64_t percent) {
+    return values[static_cast<std::size_t>(CeilDiv(count * percent, 100) - 1)];
+  };
+  return {.p50 = at(50), .p90 = at(90), .p99 = at(99)};
+}
 
 absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
                                           const SimulatorOptions& options) {
@@ -136,37 +228,17 @@ absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
   result.peak_bytes = driver.world().peak();
   result.ceiling_bytes = options.scheduler.memory.ceiling;
   result.series = totals.series;
+  result.records.reserve(trace.rows.size());
 
-  std::vector<Duration> first_tokens;
   Instant last{};
   for (const DrivenRequest& request : driver.requests()) {
     last = std::max(last, request.ended);
-    switch (request.outcome) {
-      case Outcome::kFinished:
-        ++result.finished;
-        first_tokens.push_back(*request.prompt_done - request.arrived);
-        break;
-      case Outcome::kRejected:
-        ++result.rejected;
-        ++result.refusals[std::string(RefusalCodeName(request.refusal))];
-        break;
-      case Outcome::kCancelled:
-        ++result.cancelled;
-        break;
-      case Outcome::kOpen:
-        TG_CHECK(false);  // Run() fails when a request is open at its end.
-    }
+    result.records.push_back(RecordOf(request));
   }
-  std::sort(first_tokens.begin(), first_tokens.end());
-  result.ttft_p50_s = Percentile(first_tokens, 50);
-  result.ttft_p99_s = Percentile(first_tokens, 99);
   if (!trace.rows.empty()) {
     result.span_s = Seconds(last - trace.rows.front().arrival);
   }
-  if (result.span_s > 0) {
-    result.tokens_per_s =
-        static_cast<double>(result.computed_tokens) / result.span_s;
-  }
+  Count(options.service_levels, &result);
   return result;
 }
 

@@ -50,9 +50,19 @@ struct Arguments {
   std::optional<std::string> chunk_quantum;
 
   std::optional<std::string> trace;
+  std::optional<std::string> requests;
+  std::optional<std::string> slo_ttft;
+  std::optional<std::string> slo_itl;
   std::optional<std::string> out;
   bool progress = false;
   bool with_scratch = false;
+
+  // compare; lists are separated by commas.
+  std::optional<std::string> policies;
+  std::vector<std::string> traces;
+  std::optional<std::string> loads;
+  std::optional<std::string> seeds;
+  std::optional<std::string> jobs;
 
   std::vector<std::string> files;   // validate, replay, policy check
   std::optional<std::string> name;  // engines
@@ -73,6 +83,7 @@ absl::StatusOr<int> RunExplain(const Arguments& args, Streams& io);
 absl::StatusOr<int> RunEngines(const Arguments& args, Streams& io);
 absl::StatusOr<int> RunValidate(const Arguments& args, Streams& io);
 absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io);
+absl::StatusOr<int> RunCompare(const Arguments& args, Streams& io);
 absl::StatusOr<int> RunReplay(const Arguments& args, Streams& io);
 absl::StatusOr<int> RunPolicyCheck(const Arguments& args, Streams& io);
 

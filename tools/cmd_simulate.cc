@@ -4,72 +4,35 @@
 // tidegate simulate: what a policy would have done with a trace.
 
 #include <filesystem>
-#include <fstream>
-#include <memory>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "estimators/text.h"
-#include "tidegate/scheduler.h"
 #include "tidegate/simulator.h"
 #include "tidegate/status.h"
 #include "tidegate/timeline.h"
 #include "tools/arguments.h"
 #include "tools/inputs.h"
 #include "tools/output.h"
-#include "tools/price_output.h"
+#include "tools/output_folder.h"
 #include "tools/progress.h"
+#include "tools/report.h"
+#include "tools/simulation.h"
 #include "tools/summary.h"
 
 namespace tidegate::tools {
 namespace {
 
-using internal::Concat;
 using internal::InvalidArgument;
 
-// Files of --out. Opened before the simulation starts, so that a folder that
-// cannot be written costs no simulated hour.
-struct OutputFolder {
-  std::filesystem::path path;
-  std::ofstream events;
-  std::ofstream timeline;
-  std::ofstream summary;
+struct Outputs {
+  OutputFile events;
+  OutputFile timeline;
+  OutputFile summary;
+  OutputFile report;
 };
-
-absl::Status Open(const std::filesystem::path& path, std::ofstream* file) {
-  file->open(path, std::ios::binary | std::ios::trunc);
-  if (*file) return absl::OkStatus();
-  return InvalidArgument(
-      "--out: expected a folder that can be written, cannot "
-      "create ",
-      path.string());
-}
-
-absl::StatusOr<OutputFolder> CreateFolder(const std::string& name) {
-  OutputFolder folder{
-      .path = name, .events = {}, .timeline = {}, .summary = {}};
-  std::error_code error;
-  std::filesystem::create_directories(folder.path, error);
-  if (error || !std::filesystem::is_directory(folder.path, error)) {
-    return InvalidArgument(
-        "--out: expected a folder, cannot create ", name,
-        error ? Concat(": ", error.message()) : ": it is a file");
-  }
-  TG_RETURN_IF_ERROR(Open(folder.path / "events.jsonl", &folder.events));
-  TG_RETURN_IF_ERROR(Open(folder.path / "timeline.json", &folder.timeline));
-  TG_RETURN_IF_ERROR(Open(folder.path / "summary.json", &folder.summary));
-  return folder;
-}
-
-absl::Status Close(const std::filesystem::path& path, std::ofstream* file) {
-  file->close();
-  if (*file) return absl::OkStatus();
-  return absl::DataLossError(
-      Concat("--out: cannot write ", path.string(), ": is the disk full?"));
-}
 
 }  // namespace
 
@@ -77,53 +40,43 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   if (!args.trace.has_value()) {
     return InvalidArgument(
         "missing --trace: a CSV of arrival_s, prompt_tokens, cached_tokens, "
-        "output_tokens, session");
+        "output_tokens, session, or a public trace as it is published");
   }
-  TG_ASSIGN_OR_RETURN(Inputs inputs, LoadInputs(args));
-  const PolicyFile& policy = inputs.policy;
-  std::vector<std::string> warnings = inputs.warnings;
-  TG_ASSIGN_OR_RETURN(const MemoryLimits memory,
-                      ReadMemoryLimits(inputs, &warnings));
-  WarnOfProbe(policy, &warnings);
-  TG_RETURN_IF_ERROR(
-      CheckLimits(memory, ReadChunkLimits(policy), policy, &warnings));
+  TG_ASSIGN_OR_RETURN(PolicyFile policy, MergePolicy(args));
+  TG_ASSIGN_OR_RETURN(PreparedSimulation prepared,
+                      PrepareSimulation(std::move(policy), args));
+  SimulatorOptions& options = prepared.options;
+  TG_ASSIGN_OR_RETURN(const TraceOptions trace_options, ReadTraceOptions(args));
+  TG_ASSIGN_OR_RETURN(const Trace trace, LoadTrace(*args.trace, trace_options));
+  PrintWarnings(prepared.warnings, io.err);
+  PrintWarnings(trace.warnings, io.err);
 
-  SimulatorOptions options;
-  TG_ASSIGN_OR_RETURN(
-      options.scheduler,
-      MakeSchedulerOptions(policy, std::move(inputs.estimator), memory.base));
-  TG_ASSIGN_OR_RETURN(options.world.timer, MakeStepTimer(policy));
-  if (options.world.timer != nullptr) {
-    options.scheduler.time = options.world.timer->Model();
-  }
-  // The policy file documents that there is no cache unless it asks for one.
-  options.cache.capacity = policy.cache_capacity.value_or(0);
-  options.cache.block = policy.cache_block.value_or(options.cache.block);
-  if (args.max_output.has_value()) {
-    TG_ASSIGN_OR_RETURN(options.max_output_tokens,
-                        ReadTokens(args.max_output, "--max-output", 0));
-  }
-  TG_ASSIGN_OR_RETURN(const Trace trace, LoadTrace(*args.trace));
-
-  std::optional<OutputFolder> folder;
+  std::optional<Outputs> files;
   std::optional<Timeline> timeline;
   if (args.out.has_value()) {
-    TG_ASSIGN_OR_RETURN(folder, CreateFolder(*args.out));
-    options.event_log = [&folder](std::string_view line) {
-      folder->events << line;
+    const std::filesystem::path folder = *args.out;
+    files.emplace();
+    TG_RETURN_IF_ERROR(CreateFolder(folder));
+    TG_RETURN_IF_ERROR(files->events.Open(folder / "events.jsonl"));
+    TG_RETURN_IF_ERROR(files->summary.Open(folder / "summary.json"));
+    TG_RETURN_IF_ERROR(files->report.Open(folder / "report.html"));
+    options.event_log = [&files](std::string_view line) {
+      files->events.Write(line);
     };
-    timeline.emplace(
-        memory, [&folder](std::string_view text) { folder->timeline << text; });
+    TG_RETURN_IF_ERROR(files->timeline.Open(folder / "timeline.json"));
+    timeline.emplace(options.scheduler.memory, [&files](std::string_view text) {
+      files->timeline.Write(text);
+    });
     options.on_decision = [&timeline](const Decision& decision) {
       timeline->Add(decision);
     };
+    options.want_series = true;
   }
-  PrintWarnings(warnings, io.err);
   ProgressBar bar(io.err);
   if (args.progress || io.err_is_terminal) {
     options.progress = [&bar](double fraction) { bar.Update(fraction); };
   }
-  const absl::StatusOr<SimulationResult> result = Simulate(trace, options);
+  absl::StatusOr<SimulationResult> result = Simulate(trace, options);
   bar.Finish();
   // Of a run that failed too: it shows how it came to that.
   if (timeline.has_value()) timeline->Finish();
@@ -131,23 +84,28 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
 
   JsonWriter json;
   PutSummary(*result, json);
-  if (folder.has_value()) {
-    folder->summary << json.ToString();
-    TG_RETURN_IF_ERROR(Close(folder->path / "summary.json", &folder->summary));
-    TG_RETURN_IF_ERROR(
-        Close(folder->path / "timeline.json", &folder->timeline));
-    TG_RETURN_IF_ERROR(Close(folder->path / "events.jsonl", &folder->events));
+  if (files.has_value()) {
+    files->summary.Write(json.ToString());
+    ReportRun run{.policy = args.policy.value_or("flags"),
+                  .trace = *args.trace};
+    run.charts = MakeCharts(*result, kChartPoints);
+    run.result = *std::move(result);
+    files->report.Write(ReportPage("Tidegate simulation", {&run, 1}));
+    TG_RETURN_IF_ERROR(files->summary.Close());
+    TG_RETURN_IF_ERROR(files->events.Close());
+    TG_RETURN_IF_ERROR(files->timeline.Close());
+    TG_RETURN_IF_ERROR(files->report.Close());
+    result = std::move(*run.result);
   }
   if (args.json) {
     io.out << json.ToString();
     return kExitDone;
   }
   io.out << SummaryTable(*result);
-  if (folder.has_value()) {
-    io.out << "\nWritten: " << (folder->path / "summary.json").string() << ", "
-           << (folder->path / "events.jsonl").string() << ", "
-           << (folder->path / "timeline.json").string() << " (open it at "
-           << "ui.perfetto.dev)\n";
+  if (files.has_value()) {
+    io.out << "\nWritten: " << files->summary.path() << ", "
+           << files->events.path() << ", " << files->report.path() << ", "
+           << files->timeline.path() << " (open it at ui.perfetto.dev)\n";
   }
   return kExitDone;
 }

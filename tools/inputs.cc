@@ -118,6 +118,12 @@ absl::StatusOr<PolicyFile> MergePolicy(const Arguments& args) {
   if (args.policy.has_value()) {
     TG_ASSIGN_OR_RETURN(policy, LoadPolicyFile(*args.policy));
   }
+  TG_RETURN_IF_ERROR(OverlayFlags(args, &policy));
+  return policy;
+}
+
+absl::Status OverlayFlags(const Arguments& args, PolicyFile* overlaid) {
+  PolicyFile& policy = *overlaid;
   if (args.model.has_value()) {
     policy.model_config = args.model;
     policy.model_shape.reset();
@@ -144,9 +150,8 @@ absl::StatusOr<PolicyFile> MergePolicy(const Arguments& args) {
       OverlayTokens(args.chunk_max, "--chunk-max", &policy.chunk_max));
   TG_RETURN_IF_ERROR(
       OverlayTokens(args.chunk_floor, "--chunk-floor", &policy.chunk_floor));
-  TG_RETURN_IF_ERROR(OverlayTokens(args.chunk_quantum, "--chunk-quantum",
-                                   &policy.chunk_quantum));
-  return policy;
+  return OverlayTokens(args.chunk_quantum, "--chunk-quantum",
+                       &policy.chunk_quantum);
 }
 
 absl::StatusOr<Inputs> LoadInputs(PolicyFile policy) {

@@ -40,6 +40,8 @@ absl::StatusOr<Inputs> LoadInputs(PolicyFile policy);
 
 // The policy file, if any, overlaid with the flags.
 absl::StatusOr<PolicyFile> MergePolicy(const Arguments& args);
+// Replaces what flags say in a policy that was read.
+absl::Status OverlayFlags(const Arguments& args, PolicyFile* policy);
 
 // Limits that a plan needs. A missing ceiling is an error; settings without
 // effect, and a base that nobody stated, become warnings.

@@ -65,9 +65,11 @@ class CommandLine {
   void Texts(CLI::App* app, const std::string& flag,
              std::vector<std::string>* values, const std::string& type,
              const std::string& doc);
+  void AddPolicyFlag(CLI::App* app);
   void AddModelFlags(CLI::App* app);
   void AddPromptFlags(CLI::App* app);
   void AddMemoryFlags(CLI::App* app);
+  void AddSimulationFlags(CLI::App* app);
 
   const Verb* Chosen() const;
   int ReportUnknown(const Verb* verb) const;
@@ -130,9 +132,12 @@ void CommandLine::Texts(CLI::App* app, const std::string& flag,
   }
 }
 
-void CommandLine::AddModelFlags(CLI::App* app) {
+void CommandLine::AddPolicyFlag(CLI::App* app) {
   Text(app, "--policy", &args_.policy, "FILE",
        "Policy file; the flags below replace what it says");
+}
+
+void CommandLine::AddModelFlags(CLI::App* app) {
   Text(app, "--model", &args_.model, "FILE", "config.json of the model");
   Text(app, "--engine", &args_.engine, "NAME@VERSION/DEVICE",
        "Engine, such as mlx@0.31.2/metal");
@@ -172,6 +177,21 @@ void CommandLine::AddMemoryFlags(CLI::App* app) {
        "Chunk boundaries are multiples of it (64)");
 }
 
+void CommandLine::AddSimulationFlags(CLI::App* app) {
+  Text(app, "--requests", &args_.requests, "N",
+       "Only the first N requests of a trace (all)");
+  Text(app, "--max-output", &args_.max_output, "N",
+       "Output budget of every request (exactly what the trace generates)");
+  Text(app, "--slo-ttft", &args_.slo_ttft, "S",
+       "Longest time to the first token that counts for goodput (10)");
+  Text(app, "--slo-itl", &args_.slo_itl, "S",
+       "Longest mean time between output tokens that counts (0.1)");
+  app->add_flag("--progress", args_.progress,
+                "Show the progress bar even where stderr is no terminal");
+  AddMemoryFlags(app);
+  AddModelFlags(app);
+}
+
 CommandLine::CommandLine() {
   app_.name("tidegate");
   app_.set_version_flag("--version", "tidegate " TIDEGATE_VERSION);
@@ -186,6 +206,7 @@ CommandLine::CommandLine() {
   CLI::App* price =
       AddVerb(&app_, "price", RunPrice, "What one step costs, with every term",
               Concat("tidegate price ", model, " --n 2048 --kv-len 32768"));
+  AddPolicyFlag(price);
   AddModelFlags(price);
   Text(price, "--n", &args_.n, "N", "Query tokens of the chunk");
   Text(price, "--kv-len", &args_.kv_len, "K",
@@ -205,6 +226,7 @@ CommandLine::CommandLine() {
   for (CLI::App* app : {plan, explain}) {
     AddPromptFlags(app);
     AddMemoryFlags(app);
+    AddPolicyFlag(app);
     AddModelFlags(app);
   }
 
@@ -212,16 +234,38 @@ CommandLine::CommandLine() {
       &app_, "simulate", RunSimulate,
       "What a policy would have done with a trace of requests",
       "tidegate simulate --policy policy.toml --trace trace.csv --out run");
-  Text(simulate, "--trace", &args_.trace, "FILE",
-       "CSV: arrival_s,prompt_tokens,cached_tokens,output_tokens,session");
+  Text(
+      simulate, "--trace", &args_.trace, "FILE",
+      "Trace: uniform, Azure or BurstGPT CSV, Mooncake JSON lines, and others");
   Text(simulate, "--out", &args_.out, "DIR",
-       "Folder for summary.json, events.jsonl and timeline.json");
-  Text(simulate, "--max-output", &args_.max_output, "N",
-       "Output budget of every request (exactly what the trace generates)");
-  simulate->add_flag("--progress", args_.progress,
-                     "Show the progress bar even where stderr is no terminal");
-  AddMemoryFlags(simulate);
-  AddModelFlags(simulate);
+       "Folder for summary.json, events.jsonl, timeline.json and "
+       "report.html");
+  AddPolicyFlag(simulate);
+  AddSimulationFlags(simulate);
+
+  CLI::App* compare = AddVerb(
+      &app_, "compare", RunCompare,
+      "Several policies on the same traces, ceilings and loads",
+      "tidegate compare --policies a.toml,b.toml --trace trace.csv --ceiling "
+      "\"36 GiB,48 GiB\" --load 1,2 --out DIR");
+  Text(compare, "--policies", &args_.policies, "A.toml,B.toml,rival:NAME",
+       "Policies to compare; the flags below replace what each says");
+  Texts(compare, "--trace", &args_.traces, "FILE",
+        "Trace, as of simulate; may be repeated");
+  Text(compare, "--load", &args_.loads, "X,...",
+       "Arrivals so many times as fast as in the trace (1)");
+  Text(compare, "--seeds", &args_.seeds, "N",
+       "Seed 0 keeps the trace's arrivals, each further one shuffles the gaps "
+       "between them (1)");
+  Text(compare, "--jobs", &args_.jobs, "N", "Runs at once (one a core)");
+  Text(compare, "--out", &args_.out, "DIR",
+       "Folder for compare.json, runs/ and report.html");
+  AddSimulationFlags(compare);
+  compare->get_option("--ceiling")
+      ->type_name("BYTES,...")
+      ->description(
+          "Ceilings to compare, such as \"36 GiB,48 GiB\" (each "
+          "policy's own)");
 
   CLI::App* replay =
       AddVerb(&app_, "replay", RunReplay,

@@ -66,6 +66,12 @@ std::string Number(double value, int decimals) {
   return text;
 }
 
+std::string Decimal(double value) {
+  char text[64];
+  std::snprintf(text, sizeof(text), "%.6g", value);
+  return text;
+}
+
 struct JsonWriter::Impl {
   Json root = Json::object();
   // Containers that are open, outermost first. Only the last one grows, so
@@ -114,6 +120,10 @@ void JsonWriter::End() {
 std::string JsonWriter::ToString() const {
   return impl_->root.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
+std::string JsonWriter::ToLine() const {
+  return impl_->root.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 std::vector<ChunkRange> Ranges(const std::vector<PlannedChunk>& chunks) {
   std::vector<ChunkRange> ranges;
   for (const PlannedChunk& chunk : chunks) {

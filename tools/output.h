@@ -47,6 +47,8 @@ using internal::Grouped;
 using internal::TokenCount;
 // "0.125", "12.5": as many digits as matter.
 std::string Number(double value, int decimals);
+// "0.1", "10": as few digits as say it.
+std::string Decimal(double value);
 
 // Builds one JSON object, keys in the order in which they are put. Keys are
 // ignored inside arrays.
@@ -76,6 +78,8 @@ class JsonWriter {
 
   // Indented by two, with a final line break.
   std::string ToString() const;
+  // The same on one line, without a line break.
+  std::string ToLine() const;
 
  private:
   struct Impl;

@@ -26,6 +26,17 @@ void PutSummary(const SimulationResult& result, JsonWriter& json) {
   for (const auto& [code, count] : result.refusals) json.Put(code, count);
   json.End();
   json.Put("span_s", result.span_s);
+  json.Put("ttft_p90_s", result.ttft_p90_s);
+  json.Put("e2e_p50_s", result.end_to_end_s.p50);
+  json.Put("e2e_p90_s", result.end_to_end_s.p90);
+  json.Put("e2e_p99_s", result.end_to_end_s.p99);
+  json.Put("itl_p50_s", result.itl_s.p50);
+  json.Put("itl_p90_s", result.itl_s.p90);
+  json.Put("itl_p99_s", result.itl_s.p99);
+  json.Put("slo_ttft_s", result.service_levels.ttft_s);
+  json.Put("slo_itl_s", result.service_levels.itl_s);
+  json.Put("good_requests", result.good_requests);
+  json.Put("goodput_per_s", result.goodput_per_s);
   json.Put("computed_tokens", result.computed_tokens);
   json.Put("cache_hit_tokens", result.cache_hit_tokens);
   json.Put("cache_recomputed_tokens", result.cache_recomputed_tokens);
@@ -55,6 +66,14 @@ std::string SummaryTable(const SimulationResult& result) {
              Number(result.span_s, 1), " s"));
   add("TTFT, median", Concat(Number(result.ttft_p50_s, 3), " s"));
   add("TTFT, 99th percentile", Concat(Number(result.ttft_p99_s, 3), " s"));
+  add("end to end, median", Concat(Number(result.end_to_end_s.p50, 3), " s"),
+      Concat(Number(result.end_to_end_s.p99, 3), " s at the 99th percentile"));
+  add("between tokens, 99th", Concat(Number(result.itl_s.p99, 3), " s"));
+  add("goodput", Number(result.goodput_per_s, 3),
+      Concat("a second: ", Grouped(result.good_requests),
+             " requests with TTFT <= ", Decimal(result.service_levels.ttft_s),
+             " s and ", Decimal(result.service_levels.itl_s),
+             " s between tokens"));
   const double share = result.ceiling_bytes > 0
                            ? 100.0 * static_cast<double>(result.peak_bytes) /
                                  static_cast<double>(result.ceiling_bytes)

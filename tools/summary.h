@@ -14,8 +14,10 @@
 namespace tidegate::tools {
 
 // requests, finished, rejected, cancelled, out_of_memory, chunks, tokens_per_s,
-// ttft_p50_s, ttft_p99_s, peak_bytes, ceiling_bytes, refusals {code: count},
-// and what the prefix cache did.
+// ttft_p50_s, ttft_p99_s, peak_bytes, ceiling_bytes, refusals {code: count};
+// span_s; ttft_p90_s; e2e_* and itl_* as p50, p90 and p99; slo_ttft_s,
+// slo_itl_s, good_requests, goodput_per_s; and what the prefix cache did.
+// Keys are put into the object that is open.
 void PutSummary(const SimulationResult& result, JsonWriter& json);
 
 std::string SummaryTable(const SimulationResult& result);

@@ -33,6 +33,7 @@
 #include "absl/status/statusor.h"
 #include "tidegate/decision_log.h"
 #include "tidegate/estimator.h"
+#include "tidegate/plan.h"
 #include "tidegate/scheduler.h"
 #include "tidegate/step_time.h"
 #include "tidegate/types.h"
@@ -53,15 +54,39 @@ struct TraceRow {
 
 struct Trace {
   std::vector<TraceRow> rows;  // ascending by arrival
+  // What the file leaves open and had to be assumed.
+  std::vector<std::string> warnings;
 };
 
-// Reads CSV with the header
-//   arrival_s,prompt_tokens,cached_tokens,output_tokens,session
-// in this order, rows sorted by arrival. InvalidArgument
-// "FILE:LINE: column C: expected …, got …" at the first row that is not so.
-absl::StatusOr<Trace> ParseTrace(std::string_view text, std::string_view file);
-// Reads the file. NotFound when there is none.
-absl::StatusOr<Trace> LoadTrace(const std::string& path);
+// No trace has more requests than this: 40 bytes each, and a simulation of
+// more would not end.
+inline constexpr std::int64_t kTraceRowsMax = 10'000'000;
+
+struct TraceOptions {
+  // Only the first so many requests; the rest of the file is not read.
+  std::int64_t requests_max = kTraceRowsMax;
+  // Of traces whose requests are drawn (ServeGen).
+  std::uint64_t seed = 1;
+};
+
+// Reads one of these, recognised by its header or its first character:
+//   uniform   arrival_s,prompt_tokens,cached_tokens,output_tokens,session
+//   Azure     TIMESTAMP,ContextTokens,GeneratedTokens
+//   BurstGPT  Timestamp,…,Request tokens,Response tokens,…
+//   lengths   num_prefill_tokens,num_decode_tokens,…
+//   sessions  session,agent,t_s,input_tokens,output_tokens,prefix_hit_tokens,…
+//   Mooncake  one JSON object a line: timestamp, input_length, output_length,
+//             hash_ids
+// docs/simulation.md says what each gives. InvalidArgument "FILE:LINE: column
+// C: expected …, got …" (of JSON, "key K") at the first row that is not so.
+absl::StatusOr<Trace> ParseTrace(std::string_view text, std::string_view file,
+                                 const TraceOptions& options = {});
+// Reads the file line by line: beside the rows, memory does not grow with it
+// (a Mooncake trace also needs every block id once). ServeGen's
+// NAME-trace.csv is read with NAME-dataset.json beside it. NotFound when there
+// is no such file.
+absl::StatusOr<Trace> LoadTrace(const std::string& path,
+                                const TraceOptions& options = {});
 
 // What the simulated engine really needs for a chunk's attention.
 enum class WorldAttention {
@@ -161,6 +186,13 @@ struct SeriesPoint {
   Tokens width = 0;      // of that chunk
 };
 
+// What a request must meet to count as served well: goodput is the rate of
+// those. Round numbers for prompts of thousands of tokens, not a standard.
+struct ServiceLevels {
+  double ttft_s = 10;  // at most this, and
+  double itl_s = 0.1;  // at most this between output tokens, on average
+};
+
 struct SimulatorOptions {
   SchedulerOptions scheduler;
   WorldOptions world;
@@ -178,7 +210,36 @@ struct SimulatorOptions {
   // Sees the same as a Timeline (timeline.h) takes it.
   DecisionObserver on_decision;
   bool want_series = false;
+  ServiceLevels service_levels;
 };
+
+enum class RequestOutcome { kFinished, kRejected, kCancelled };
+// "finished", "rejected", "cancelled".
+std::string_view RequestOutcomeName(RequestOutcome outcome);
+
+// What came of one request, in seconds of virtual time.
+struct RequestRecord {
+  double arrival_s = 0;  // as in the trace
+  Tokens prompt_tokens = 0;
+  Tokens output_tokens = 0;  // generated; 0 unless it finished
+  RequestOutcome outcome = RequestOutcome::kFinished;
+  RefusalCode refusal = RefusalCode::kNone;
+  // Arrival to the end, whatever the end was.
+  double end_to_end_s = 0;
+  // Arrival to the end of the last prompt chunk; of finished requests only.
+  std::optional<double> ttft_s;
+  // From there to the end, a token generated; of finished requests that
+  // generated any.
+  std::optional<double> itl_s;
+};
+
+// Nearest rank; 0 over nothing.
+struct Percentiles {
+  double p50 = 0;
+  double p90 = 0;
+  double p99 = 0;
+};
+Percentiles PercentilesOf(std::vector<double> values);
 
 struct SimulationResult {
   std::int64_t requests = 0;
@@ -193,7 +254,16 @@ struct SimulationResult {
   // Arrival to the end of the last prompt chunk, nearest rank, over requests
   // that finished; 0 when none did.
   double ttft_p50_s = 0;
+  double ttft_p90_s = 0;
   double ttft_p99_s = 0;
+  // The same of end-to-end latencies, and of each request's mean time between
+  // output tokens.
+  Percentiles end_to_end_s;
+  Percentiles itl_s;
+  // Requests that met the service levels; and those a second over span_s.
+  ServiceLevels service_levels;
+  std::int64_t good_requests = 0;
+  double goodput_per_s = 0;
   Bytes peak_bytes = 0;
   Bytes ceiling_bytes = 0;
   // RefusalCodeName -> requests; codes that did not occur are absent.
@@ -208,6 +278,7 @@ struct SimulationResult {
 
   double span_s = 0;  // first arrival to last end, virtual time
   std::vector<SeriesPoint> series;
+  std::vector<RequestRecord> records;  // as many as the trace has, in its order
 };
 
 // InvalidArgument names the option; Internal when the scheduler broke a promise

@@ -36,8 +36,8 @@ TEST(CommandLineTest, HelpNamesEveryVerbAndTheExitCodes) {
   const Outcome outcome = RunBinary(folder, {"--help"});
   EXPECT_EQ(outcome.code, 0);
   EXPECT_THAT(outcome.err, IsEmpty());
-  for (const char* verb : {"price", "plan", "explain", "simulate", "replay",
-                           "validate", "engines", "policy"}) {
+  for (const char* verb : {"price", "plan", "explain", "simulate", "compare",
+                           "replay", "validate", "engines", "policy"}) {
     EXPECT_THAT(outcome.out, HasSubstr(std::string("\n  ") + verb + " "));
   }
   EXPECT_THAT(outcome.out, HasSubstr("3 refused"));
@@ -45,8 +45,8 @@ TEST(CommandLineTest, HelpNamesEveryVerbAndTheExitCodes) {
 
 TEST(CommandLineTest, EveryVerbHasHelpWithAnExample) {
   const TemporaryFolder folder;
-  for (const char* verb : {"price", "plan", "explain", "simulate", "replay",
-                           "validate", "engines"}) {
+  for (const char* verb : {"price", "plan", "explain", "simulate", "compare",
+                           "replay", "validate", "engines"}) {
     const Outcome outcome = RunBinary(folder, {verb, "--help"});
     EXPECT_EQ(outcome.code, 0) << verb;
     EXPECT_THAT(outcome.out,

@@ -1,0 +1,26 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tools/compared_policy.h"
+
+#include <string_view>
+#include <utility>
+
+#include "tidegate/status.h"
+
+namespace tidegate::tools {
+
+absl::StatusOr<NamedPolicy> LoadComparedPolicy(std::string name) {
+  constexpr std::string_view kRival = "rival:";
+  NamedPolicy named;
+  if (name.starts_with(kRival)) {
+    TG_ASSIGN_OR_RETURN(
+        named.rival, FindRival(std::string_view(name).substr(kRival.size())));
+  } else {
+    TG_ASSIGN_OR_RETURN(named.policy, LoadPolicyFile(name));
+  }
+  named.name = std::move(name);
+  return named;
+}
+
+}  // namespace tidegate::tools

@@ -1,0 +1,33 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Rules of other engines, by name, for `compare --policies rival:NAME`.
+
+#ifndef TIDEGATE_TOOLS_RIVALS_H_
+#define TIDEGATE_TOOLS_RIVALS_H_
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tidegate/simulator.h"
+
+namespace tidegate::tools {
+
+// Puts a rival's rules in place of those that a policy asks for: called with
+// the options of a run, in which model, engine, memory and estimator are those
+// of the policy that the rival is compared with. Called from several threads.
+using RivalRule = std::function<absl::Status(SimulatorOptions*)>;
+
+// Names without the prefix, in the order in which messages list them.
+std::vector<std::string> RivalNames();
+
+// InvalidArgument for a name that is not one of RivalNames().
+absl::StatusOr<RivalRule> FindRival(std::string_view name);
+
+}  // namespace tidegate::tools
+
+#endif  // TIDEGATE_TOOLS_RIVALS_H_
