@@ -35,6 +35,7 @@ using internal::PolicyValue;
 using internal::TomlEntry;
 using internal::TomlNode;
 using internal::TomlReader;
+using std::string_view;
 
 // Reads one document. Lives as long as the call.
 class Reader {
@@ -61,6 +62,7 @@ class Reader {
 
   absl::Status CheckModel();
   absl::Status CheckMemory();
+  absl::Status CheckEstimator();
   void Warn(std::string_view table, std::string_view key, std::string_view why);
   void WarnAboutEffects();
   // A path as the file means it: relative ones start where the file lies.
@@ -196,6 +198,12 @@ bool Reader::ReadValue(const PolicyKey& key, TomlReader& in,
       }
       return true;
     }
+    case PolicyType::kTokenList: {
+      if (!in.Optional(key.name, &value->integers)) return false;
+      return std::all_of(
+          value->integers.begin(), value->integers.end(),
+          [&](std::int64_t one) { return InRange(key, in, one); });
+    }
     case PolicyType::kOptions:
       return ReadOptions(key, in, value);
     case PolicyType::kTokens:
@@ -293,12 +301,40 @@ absl::Status Reader::CheckMemory() {
       internal::FormatBytes(base), " + ", internal::FormatBytes(headroom));
 }
 
+// What an estimator cannot do without.
+absl::Status Reader::CheckEstimator() {
+  const std::string_view use = draft_.policy.estimator.value_or("catalog");
+  for (const auto& [word, key] :
+       {std::pair<string_view, string_view>{"table", "table"},
+        {"formula", "transient"}}) {
+    if (use != word || Said("estimator", key)) continue;
+    return InvalidArgument(At("estimator", "use"), "\"", word,
+                           "\" takes its prices from estimator.", key,
+                           ", which is missing");
+  }
+  return absl::OkStatus();
+}
+
 void Reader::WarnAboutEffects() {
   const PolicyFile& policy = draft_.policy;
   const std::string estimator = policy.estimator.value_or("catalog");
   const std::string with = Concat("estimator.use is ", estimator);
   for (std::string_view key : {"tile_q", "tile_k"}) {
     if (Said("estimator", key) && estimator != "tiled") {
+      Warn("estimator", key, with);
+    }
+  }
+  constexpr std::pair<string_view, string_view> kOfOneEstimator[] = {
+      {"table", "table"},
+      {"transient", "formula"},
+      {"largest_allocation", "formula"},
+      {"fixed", "formula"},
+      {"resident_per_token", "formula"},
+      {"breakpoints_n", "formula"},
+      {"breakpoints_kv", "formula"},
+      {"profile", "calibrated"}};
+  for (const auto& [key, use] : kOfOneEstimator) {
+    if (Said("estimator", key) && estimator != use) {
       Warn("estimator", key, with);
     }
   }
@@ -340,10 +376,13 @@ absl::StatusOr<PolicyFile> Reader::Read() {
   TG_RETURN_IF_ERROR(reader_.Finish());
   TG_RETURN_IF_ERROR(CheckModel());
   TG_RETURN_IF_ERROR(CheckMemory());
+  TG_RETURN_IF_ERROR(CheckEstimator());
   if (Said("engine", "")) draft_.policy.engine = std::move(draft_.engine);
   WarnAboutEffects();
   Anchor(&draft_.policy.model_config);
   Anchor(&draft_.policy.catalogue);
+  Anchor(&draft_.policy.table);
+  Anchor(&draft_.policy.profile);
   return std::move(draft_.policy);
 }
 
@@ -436,6 +475,24 @@ absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(const PolicyFile& policy,
                         internal::ReadFile(*policy.catalogue, "file"));
     options.catalogue_file = *policy.catalogue;
   }
+  const auto read = [](const std::optional<std::string>& path,
+                       std::string_view what, std::string* text,
+                       std::string* file) -> absl::Status {
+    if (!path.has_value()) return absl::OkStatus();
+    TG_ASSIGN_OR_RETURN(*text, internal::ReadFile(*path, what));
+    *file = *path;
+    return absl::OkStatus();
+  };
+  // Those of another estimator are not read: they have no effect.
+  if (options.use == "table") {
+    TG_RETURN_IF_ERROR(
+        read(policy.table, "table", &options.table, &options.table_file));
+  }
+  if (options.use == "calibrated") {
+    TG_RETURN_IF_ERROR(read(policy.profile, "profile", &options.profile,
+                            &options.profile_file));
+  }
+  options.formula = policy.formula;
   return options;
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <limits>
 
+#include "estimators/formula_law.h"
 #include "estimators/text.h"
 #include "tidegate/model_config.h"
 #include "tidegate/status.h"
@@ -21,9 +22,8 @@ constexpr std::int64_t kMaxWidth = std::int64_t{1} << 32;
 constexpr std::int64_t kMaxLayers = 100'000;
 
 constexpr auto kEstimators = std::to_array<string_view>(
-    {"fused", "tiled", "unfused", "catalog", "calibrated"});
-constexpr auto kLaterEstimators =
-    std::to_array<string_view>({"table", "formula", "plugin:…"});
+    {"fused", "tiled", "unfused", "catalog", "table", "formula", "calibrated"});
+constexpr auto kLaterEstimators = std::to_array<string_view>({"plugin:…"});
 constexpr auto kChunkPolicies = std::to_array<string_view>(
     {"fixed", "throttle", "equal_time", "efficient"});
 constexpr auto kLaterChunkPolicies = std::to_array<string_view>({"plugin:…"});
@@ -56,6 +56,22 @@ absl::Status EngineText(const PolicyKey&, const PolicyValue& value,
                         PolicyDraft* draft) {
   if (value.text.empty()) return InvalidArgument("expected a name, got \"\"");
   draft->engine.*Member = value.text;
+  return absl::OkStatus();
+}
+
+template <auto Member>
+absl::Status Formula(const PolicyKey& key, const PolicyValue& value,
+                     PolicyDraft* draft) {
+  TG_RETURN_IF_ERROR(CheckFormula(value.text, key.name == "resident_per_token",
+                                  key.name == "fixed"));
+  draft->policy.formula.*Member = value.text;
+  return absl::OkStatus();
+}
+
+template <auto Member>
+absl::Status FormulaBreaks(const PolicyKey&, const PolicyValue& value,
+                           PolicyDraft* draft) {
+  draft->policy.formula.*Member = value.integers;
   return absl::OkStatus();
 }
 
@@ -261,8 +277,9 @@ const auto kKeys = std::to_array<PolicyKey>({
      .doc =
          "How a step is priced. catalog: by the kernel that this engine and "
          "version really runs. calibrated: the same, corrected within bounds "
-         "by what was measured. fused, tiled, unfused: by one formula for "
-         "every call, for comparison.",
+         "by what was measured. table: by measured rows. formula: by "
+         "expressions. fused, tiled, unfused: by one formula for every call, "
+         "for comparison.",
      .store = Text<&PolicyFile::estimator>},
     {.table = "estimator",
      .name = "tile_q",
@@ -299,6 +316,59 @@ const auto kKeys = std::to_array<PolicyKey>({
             "replaces the one of its name; a relative path starts at the "
             "policy file.",
      .store = Text<&PolicyFile::catalogue>},
+    {.table = "estimator",
+     .name = "table",
+     .fallback = "none: use = \"table\" needs it",
+     .doc = "use = \"table\": a CSV file of measured rows; a relative path "
+            "starts at the policy file.",
+     .store = Text<&PolicyFile::table>},
+    {.table = "estimator",
+     .name = "transient",
+     .fallback = "none: use = \"formula\" needs it",
+     .doc = "use = \"formula\": transient bytes of a chunk, an expression.",
+     .store = Formula<&FormulaOptions::transient>},
+    {.table = "estimator",
+     .name = "largest_allocation",
+     .fallback = "the transient",
+     .doc = "use = \"formula\": bytes of the largest single buffer.",
+     .store = Formula<&FormulaOptions::largest_allocation>},
+    {.table = "estimator",
+     .name = "fixed",
+     .fallback = "0",
+     .doc = "use = \"formula\": the part of the transient that no narrower "
+            "chunk avoids; without n.",
+     .store = Formula<&FormulaOptions::fixed>},
+    {.table = "estimator",
+     .name = "resident_per_token",
+     .fallback = "as the model's shape says",
+     .doc = "use = \"formula\": bytes that a token keeps; without n and "
+            "kv_len.",
+     .store = Formula<&FormulaOptions::resident_per_token>},
+    {.table = "estimator",
+     .name = "breakpoints_n",
+     .type = PolicyType::kTokenList,
+     .unit = "tokens",
+     .min = 2,
+     .max = kTokensMax,
+     .fallback = "none",
+     .doc = "use = \"formula\": widths at which an expression may be below "
+            "its value one token before.",
+     .store = FormulaBreaks<&FormulaOptions::breakpoints_n>},
+    {.table = "estimator",
+     .name = "breakpoints_kv",
+     .type = PolicyType::kTokenList,
+     .unit = "tokens",
+     .min = 2,
+     .max = kTokensMax,
+     .fallback = "none",
+     .doc = "use = \"formula\": the same for kv lengths.",
+     .store = FormulaBreaks<&FormulaOptions::breakpoints_kv>},
+    {.table = "estimator",
+     .name = "profile",
+     .fallback = "none: a running scheduler learns instead",
+     .doc = "use = \"calibrated\": a file that `tidegate calibrate` wrote; a "
+            "relative path starts at the policy file.",
+     .store = Text<&PolicyFile::profile>},
 
     // [chunk]
     {.table = "chunk",
@@ -459,6 +529,8 @@ std::string DescribeType(const PolicyKey& key) {
       return "a type such as \"fp8\", or bytes per element";
     case PolicyType::kWords:
       return Concat("an array of ", Join(key.words));
+    case PolicyType::kTokenList:
+      return "an array of tokens, such as [257, 1025]";
     case PolicyType::kOptions:
       return "a table of strings, numbers and booleans";
   }

@@ -1,7 +1,7 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 
-#include "tools/csv.h"
+#include "estimators/csv.h"
 
 #include <algorithm>
 #include <charconv>
@@ -12,10 +12,7 @@
 #include "estimators/text.h"
 #include "tidegate/status.h"
 
-namespace tidegate::tools {
-
-using internal::Concat;
-using internal::InvalidArgument;
+namespace tidegate::internal {
 
 namespace {
 
@@ -106,6 +103,12 @@ std::optional<std::int64_t> ParseWhole(std::string_view text) {
 }
 
 }  // namespace
+
+std::vector<std::string> CsvTable::Columns() const {
+  std::vector<std::string> names;
+  for (const auto& [name, index] : columns_) names.push_back(name);
+  return names;
+}
 
 bool CsvTable::Has(std::string_view column) const {
   return columns_.find(column) != columns_.end();
@@ -215,4 +218,4 @@ absl::StatusOr<CsvTable> ReadCsv(const std::string& path) {
   return ParseCsv(text, path);
 }
 
-}  // namespace tidegate::tools
+}  // namespace tidegate::internal
