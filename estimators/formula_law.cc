@@ -271,6 +271,17 @@ absl::StatusOr<FormulaLaw> FormulaLaw::Create(const FormulaOptions& options,
                                               const ModelShape& shape,
                                               std::int64_t score_bytes,
                                               ResidentModel resident) {
+  absl::StatusOr<FormulaLaw> law =
+      Make(options, shape, score_bytes, std::move(resident));
+  if (law.ok() || options.file.empty()) return law;
+  return InvalidArgument(options.file, ": ",
+                         std::string(law.status().message()));
+}
+
+absl::StatusOr<FormulaLaw> FormulaLaw::Make(const FormulaOptions& options,
+                                            const ModelShape& shape,
+                                            std::int64_t score_bytes,
+                                            ResidentModel resident) {
   FormulaLaw law(std::move(resident));
   law.values_ = ValuesOf(shape, score_bytes);
   TG_RETURN_IF_ERROR(CheckBreakpoints(options.breakpoints_n, "breakpoints_n"));

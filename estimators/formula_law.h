@@ -83,6 +83,10 @@ class FormulaLaw {
 
   explicit FormulaLaw(ResidentModel resident)
       : resident_(std::move(resident)) {}
+  static absl::StatusOr<FormulaLaw> Make(const FormulaOptions& options,
+                                         const ModelShape& shape,
+                                         std::int64_t score_bytes,
+                                         ResidentModel resident);
   static Values ValuesOf(const ModelShape& shape, std::int64_t score_bytes);
   Values At(Tokens n, Tokens kv_len, MaskKind mask) const;
   // Transient, largest allocation and fixed part.

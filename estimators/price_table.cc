@@ -70,7 +70,7 @@ PriceGrid::PriceGrid(const std::vector<TableRow>& rows)
   std::sort(routes.begin(), routes.end());
   routes.erase(std::unique(routes.begin(), routes.end()), routes.end());
 
-  cells_.assign(route_at.size(), {.covered = true});
+  cells_.assign(4 * route_at.size(), {.covered = true});
   for (const int route : routes) {
     // The route may run in a cell when a row at one of its corners has it;
     // where a corner has no row, the nearest rows along both axes speak for it.
@@ -99,17 +99,20 @@ PriceGrid::PriceGrid(const std::vector<TableRow>& rows)
       return false;
     };
     if (routes.size() > 1) {
-      std::vector<bool> corner(cells_.size());
+      std::vector<bool> corner(route_at.size());
       for (std::size_t i = 0; i < n_.size(); ++i) {
         for (std::size_t j = 0; j < columns; ++j) {
           corner[i * columns + j] = speaks(i, j);
         }
       }
-      for (std::size_t i = 0; i < n_.size(); ++i) {
-        for (std::size_t j = 0; j < columns; ++j) {
-          const std::size_t left = i == 0 ? i : i - 1;
-          const std::size_t below = j == 0 ? j : j - 1;
-          candidate[i * columns + j] =
+      for (std::size_t p = 0; p < 2 * n_.size(); ++p) {
+        for (std::size_t q = 0; q < 2 * columns; ++q) {
+          // On a line only its own rows speak.
+          const std::size_t i = p / 2;
+          const std::size_t j = q / 2;
+          const std::size_t left = p % 2 == 1 || i == 0 ? i : i - 1;
+          const std::size_t below = q % 2 == 1 || j == 0 ? j : j - 1;
+          candidate[p * 2 * columns + q] =
               corner[i * columns + j] || corner[left * columns + j] ||
               corner[i * columns + below] || corner[left * columns + below];
         }
@@ -129,7 +132,7 @@ void PriceGrid::AddRoute(const std::vector<TableRow>& rows, int route,
     bool above = false;
   };
   const std::size_t columns = kv_.size();
-  std::vector<Bound> bounds(cells_.size());
+  std::vector<Bound> bounds(n_.size() * columns);
   std::vector<const TableRow*> widest;  // rows that no other one dominates
   for (const TableRow& row : rows) {
     if (row.route != route) continue;
@@ -194,18 +197,27 @@ void PriceGrid::AddRoute(const std::vector<TableRow>& rows, int route,
       };
       if (i > 0) rise(at(i - 1, j));
       if (j > 0) rise(at(i, j - 1));
-      if (!candidate[i * columns + j]) continue;
-      TablePrice& cell = Cell(i, j);
-      if (here.below_transient >= cell.transient) cell.route = route;
-      cell.transient = std::max(cell.transient, here.below_transient);
-      cell.largest = std::max(cell.largest, here.below_largest);
-      cell.covered = cell.covered && here.above;
+      for (const std::size_t p : {2 * i, 2 * i + 1}) {
+        for (const std::size_t q : {2 * j, 2 * j + 1}) {
+          if (!candidate[p * 2 * columns + q]) continue;
+          TablePrice& cell = cells_[p * 2 * columns + q];
+          if (here.below_transient >= cell.transient) cell.route = route;
+          cell.transient = std::max(cell.transient, here.below_transient);
+          cell.largest = std::max(cell.largest, here.below_largest);
+          cell.covered = cell.covered && here.above;
+        }
+      }
     }
   }
 }
 
 TablePrice PriceGrid::At(Tokens n, Tokens kv_len) const {
-  TablePrice price = cells_[IndexOf(n_, n) * kv_.size() + IndexOf(kv_, kv_len)];
+  // Beyond the last line, as between it and the one before it.
+  const std::size_t i = IndexOf(n_, n);
+  const std::size_t j = IndexOf(kv_, kv_len);
+  const std::size_t p = 2 * i + (n == n_[i] ? 1 : 0);
+  const std::size_t q = 2 * j + (kv_len == kv_[j] ? 1 : 0);
+  TablePrice price = cells_[p * 2 * kv_.size() + q];
   if (n < n_.front() || n > n_.back() || kv_len < kv_.front() ||
       kv_len > kv_.back()) {
     price.covered = false;

@@ -13,8 +13,9 @@
 // between two rows, and all cells are worked out once.
 //
 // Where the rows around a cell have several routes, each of them may be what
-// runs there: the dearest counts. Where a route has no row that is as wide and
-// as long, its rows are extended in proportion,
+// runs there: the dearest counts. At a value of n or of K that rows have, only
+// the rows of that value are around. Where a route has no row that is as wide
+// and as long, its rows are extended in proportion,
 //
 //   b * max(1, n / n') * max(1, K / K')
 //
@@ -68,15 +69,14 @@ class PriceGrid {
   const std::vector<Tokens>& kv_lines() const { return kv_; }
 
  private:
-  TablePrice& Cell(std::size_t i, std::size_t j) {
-    return cells_[i * kv_.size() + j];
-  }
   void AddRoute(const std::vector<TableRow>& rows, int route,
                 const std::vector<bool>& candidate);
 
   std::vector<Tokens> n_;
   std::vector<Tokens> kv_;
-  std::vector<TablePrice> cells_;  // by n, then kv_len
+  // By n, then kv_len: of each line what lies before it, then the line itself,
+  // where a route is known that is not known between two rows.
+  std::vector<TablePrice> cells_;
 };
 
 class PriceTable {

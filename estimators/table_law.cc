@@ -36,8 +36,7 @@ void TableLaw::Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
     if (axis == Axis::kChunk) chunk.kv_len = SatAdd(fixed, v);
     return At(chunk);
   };
-  // Nothing falls but where one cell ends and the next begins, or where the
-  // rows begin.
+  // Nothing falls but at a line of rows and behind it.
   const auto consider = [&](Tokens v) {
     if (v <= lo || v > hi || v < 2) return;
     const Answer before = answer(v - 1);
@@ -47,8 +46,10 @@ void TableLaw::Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
     }
   };
   const auto lines = [&](const std::vector<Tokens>& values, Tokens start) {
-    consider(values.front() - start);
-    for (const Tokens value : values) consider(value + 1 - start);
+    for (const Tokens value : values) {
+      consider(value - start);
+      consider(value + 1 - start);
+    }
   };
   for (const PriceGrid* grid : table_.GridsOf(mask)) {
     if (axis != Axis::kKvLen) lines(grid->n_lines(), 0);

@@ -303,7 +303,7 @@ absl::Status Reader::CheckMemory() {
 
 // What an estimator cannot do without.
 absl::Status Reader::CheckEstimator() {
-  const std::string_view use = draft_.policy.estimator.value_or("catalog");
+  const std::string use = draft_.policy.estimator.value_or("catalog");
   for (const auto& [word, key] :
        {std::pair<string_view, string_view>{"table", "table"},
         {"formula", "transient"}}) {
@@ -377,6 +377,7 @@ absl::StatusOr<PolicyFile> Reader::Read() {
   TG_RETURN_IF_ERROR(CheckModel());
   TG_RETURN_IF_ERROR(CheckMemory());
   TG_RETURN_IF_ERROR(CheckEstimator());
+  draft_.policy.formula.file = file_;
   if (Said("engine", "")) draft_.policy.engine = std::move(draft_.engine);
   WarnAboutEffects();
   Anchor(&draft_.policy.model_config);

@@ -167,6 +167,7 @@ struct FormulaOptions {
   // Values of n and kv_len at which an expression may fall.
   std::vector<Tokens> breakpoints_n;
   std::vector<Tokens> breakpoints_kv;
+  std::string file;  // that states them, for messages; may be empty
   friend bool operator==(const FormulaOptions&,
                          const FormulaOptions&) = default;
 };
