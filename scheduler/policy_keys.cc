@@ -23,17 +23,13 @@ constexpr std::int64_t kMaxLayers = 100'000;
 
 constexpr auto kEstimators = std::to_array<string_view>(
     {"fused", "tiled", "unfused", "catalog", "table", "formula", "calibrated"});
-constexpr auto kLaterEstimators = std::to_array<string_view>({"plugin:…"});
+constexpr auto kPlugins = std::to_array<string_view>({"plugin:…"});
 constexpr auto kChunkPolicies = std::to_array<string_view>(
     {"fixed", "throttle", "equal_time", "efficient"});
-constexpr auto kLaterChunkPolicies = std::to_array<string_view>({"plugin:…"});
 constexpr auto kAdmissionPolicies =
     std::to_array<string_view>({"reserve", "bankers", "optimistic"});
-constexpr auto kLaterAdmissionPolicies =
-    std::to_array<string_view>({"plugin:…"});
 constexpr auto kOrderPolicies =
     std::to_array<string_view>({"fcfs", "priority", "shortest", "fair"});
-constexpr auto kLaterOrderPolicies = std::to_array<string_view>({"plugin:…"});
 constexpr auto kRungs =
     std::to_array<string_view>({"pool", "cache", "model", "preempt"});
 
@@ -147,6 +143,21 @@ constexpr PolicyKey ShapeKey(string_view name, std::int64_t min,
           .required = fallback.empty(),
           .doc = doc,
           .store = ShapeInteger};
+}
+
+// A key of one estimator; lists are of places where a price may fall.
+constexpr PolicyKey EstimatorKey(string_view name, string_view fallback,
+                                 string_view doc,
+                                 decltype(PolicyKey::store) store,
+                                 PolicyType type = PolicyType::kText) {
+  return {.table = "estimator",
+          .name = name,
+          .type = type,
+          .min = 2,
+          .max = kTokensMax,
+          .fallback = fallback,
+          .doc = doc,
+          .store = store};
 }
 
 const auto kKeys = std::to_array<PolicyKey>({
@@ -272,7 +283,7 @@ const auto kKeys = std::to_array<PolicyKey>({
      .name = "use",
      .type = PolicyType::kWord,
      .words = kEstimators,
-     .later = kLaterEstimators,
+     .later = kPlugins,
      .fallback = "catalog",
      .doc =
          "How a step is priced. catalog: by the kernel that this engine and "
@@ -316,66 +327,48 @@ const auto kKeys = std::to_array<PolicyKey>({
             "replaces the one of its name; a relative path starts at the "
             "policy file.",
      .store = Text<&PolicyFile::catalogue>},
-    {.table = "estimator",
-     .name = "table",
-     .fallback = "none: use = \"table\" needs it",
-     .doc = "use = \"table\": a CSV file of measured rows; a relative path "
-            "starts at the policy file.",
-     .store = Text<&PolicyFile::table>},
-    {.table = "estimator",
-     .name = "transient",
-     .fallback = "none: use = \"formula\" needs it",
-     .doc = "use = \"formula\": transient bytes of a chunk, an expression.",
-     .store = Formula<&FormulaOptions::transient>},
-    {.table = "estimator",
-     .name = "largest_allocation",
-     .fallback = "the transient",
-     .doc = "use = \"formula\": bytes of the largest single buffer.",
-     .store = Formula<&FormulaOptions::largest_allocation>},
-    {.table = "estimator",
-     .name = "fixed",
-     .fallback = "0",
-     .doc = "use = \"formula\": the part of the transient that no narrower "
-            "chunk avoids; without n.",
-     .store = Formula<&FormulaOptions::fixed>},
-    {.table = "estimator",
-     .name = "resident_per_token",
-     .fallback = "as the model's shape says",
-     .doc = "use = \"formula\": bytes that a token keeps; without n and "
-            "kv_len.",
-     .store = Formula<&FormulaOptions::resident_per_token>},
-    {.table = "estimator",
-     .name = "breakpoints_n",
-     .type = PolicyType::kTokenList,
-     .unit = "tokens",
-     .min = 2,
-     .max = kTokensMax,
-     .fallback = "none",
-     .doc = "use = \"formula\": widths at which an expression may be below "
-            "its value one token before.",
-     .store = FormulaBreaks<&FormulaOptions::breakpoints_n>},
-    {.table = "estimator",
-     .name = "breakpoints_kv",
-     .type = PolicyType::kTokenList,
-     .unit = "tokens",
-     .min = 2,
-     .max = kTokensMax,
-     .fallback = "none",
-     .doc = "use = \"formula\": the same for kv lengths.",
-     .store = FormulaBreaks<&FormulaOptions::breakpoints_kv>},
-    {.table = "estimator",
-     .name = "profile",
-     .fallback = "none: a running scheduler learns instead",
-     .doc = "use = \"calibrated\": a file that `tidegate calibrate` wrote; a "
-            "relative path starts at the policy file.",
-     .store = Text<&PolicyFile::profile>},
+    EstimatorKey(
+        "table", "none: use = \"table\" needs it",
+        "use = \"table\": a CSV file of measured rows; a relative path "
+        "starts at the policy file.",
+        Text<&PolicyFile::table>),
+    EstimatorKey(
+        "transient", "none: use = \"formula\" needs it",
+        "use = \"formula\": transient bytes of a chunk, an expression.",
+        Formula<&FormulaOptions::transient>),
+    EstimatorKey("largest_allocation", "the transient",
+                 "use = \"formula\": bytes of the largest single buffer.",
+                 Formula<&FormulaOptions::largest_allocation>),
+    EstimatorKey(
+        "fixed",
+        "0",
+        "use = \"formula\": the part of the transient that no narrower "
+        "chunk avoids; without n.",
+        Formula<&FormulaOptions::fixed>),
+    EstimatorKey("resident_per_token", "as the model's shape says",
+                 "use = \"formula\": bytes that a token keeps; without n and "
+                 "kv_len.",
+                 Formula<&FormulaOptions::resident_per_token>),
+    EstimatorKey(
+        "breakpoints_n", "none",
+        "use = \"formula\": widths at which an expression may be below "
+        "its value one token before.",
+        FormulaBreaks<&FormulaOptions::breakpoints_n>, PolicyType::kTokenList),
+    EstimatorKey(
+        "breakpoints_kv", "none", "use = \"formula\": the same for kv lengths.",
+        FormulaBreaks<&FormulaOptions::breakpoints_kv>, PolicyType::kTokenList),
+    EstimatorKey(
+        "profile", "none: a running scheduler learns instead",
+        "use = \"calibrated\": a file that `tidegate calibrate` wrote; "
+        "a relative path starts at the policy file.",
+        Text<&PolicyFile::profile>),
 
     // [chunk]
     {.table = "chunk",
      .name = "use",
      .type = PolicyType::kWord,
      .words = kChunkPolicies,
-     .later = kLaterChunkPolicies,
+     .later = kPlugins,
      .fallback = "throttle",
      .doc = "How wide a chunk is. throttle: the widest that fits, found again "
             "at every chunk. equal_time: narrower as the prompt grows, so that "
@@ -437,7 +430,7 @@ const auto kKeys = std::to_array<PolicyKey>({
      .name = "use",
      .type = PolicyType::kWord,
      .words = kAdmissionPolicies,
-     .later = kLaterAdmissionPolicies,
+     .later = kPlugins,
      .fallback = "reserve",
      .doc = "When a request starts. reserve: when all of its KV, output "
             "budget included, fits beside what others were promised. bankers: "
@@ -459,7 +452,7 @@ const auto kKeys = std::to_array<PolicyKey>({
      .name = "use",
      .type = PolicyType::kWord,
      .words = kOrderPolicies,
-     .later = kLaterOrderPolicies,
+     .later = kPlugins,
      .fallback = "fcfs",
      .doc =
          "Who is next. fcfs: first come, first served, to the end of its "
@@ -499,42 +492,8 @@ const auto kKeys = std::to_array<PolicyKey>({
      .store = Ladder},
 });
 
-std::string Join(std::span<const string_view> words) {
-  std::string list;
-  for (string_view word : words) {
-    list += Concat(list.empty() ? "" : ", ", word);
-  }
-  return list;
-}
-
 }  // namespace
 
 std::span<const PolicyKey> PolicyKeys() { return kKeys; }
-
-std::string DescribeType(const PolicyKey& key) {
-  switch (key.type) {
-    case PolicyType::kText:
-      return "a string";
-    case PolicyType::kWord:
-      return Concat("one of ", Join(key.words));
-    case PolicyType::kBytes:
-      return "bytes, such as \"36 GiB\" or 4096";
-    case PolicyType::kTokens:
-      return "tokens, such as 2048 or \"8k\"";
-    case PolicyType::kCount:
-      return "an integer";
-    case PolicyType::kDuration:
-      return "a time, such as \"200 ms\" or \"0.25 s\"";
-    case PolicyType::kElement:
-      return "a type such as \"fp8\", or bytes per element";
-    case PolicyType::kWords:
-      return Concat("an array of ", Join(key.words));
-    case PolicyType::kTokenList:
-      return "an array of tokens, such as [257, 1025]";
-    case PolicyType::kOptions:
-      return "a table of strings, numbers and booleans";
-  }
-  return "a value";
-}
 
 }  // namespace tidegate::internal

@@ -27,6 +27,9 @@ using internal::Grouped;
 using internal::InvalidArgument;
 using internal::ProfileEntry;
 
+// A table of many models has many routes with few rows.
+constexpr std::size_t kRefusedShown = 8;
+
 std::string Short(double value, const char* format) {
   char text[32];
   std::snprintf(text, sizeof text, format, value);
@@ -94,7 +97,13 @@ std::string ToText(const Calibrated& calibrated, const std::string& path,
   }
   std::string text = table.ToString();
   if (!calibrated.refused.empty()) text += "\nnot fitted:\n";
-  for (const RefusedFit& refused : calibrated.refused) {
+  for (std::size_t i = 0; i < calibrated.refused.size(); ++i) {
+    if (i == kRefusedShown) {
+      text += Concat("  and ", calibrated.refused.size() - i,
+                     " more: --json lists them\n");
+      break;
+    }
+    const RefusedFit& refused = calibrated.refused[i];
     text += Concat("  ", refused.engine, " (", refused.model, ") ",
                    refused.route, ": ", refused.reason, "\n");
   }
