@@ -257,6 +257,19 @@ TEST(CalibrateTest, ValidateJudgesByTheProfile) {
   EXPECT_GE(nlohmann::json::parse(judged.out)["total"]["p95"], 1.9);
 }
 
+TEST(CalibrateTest, AProfileOfAnotherEngineIsTold) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(Call(RunCalibrate, Args({kH200}, folder.Path("p.toml"))).code,
+            kExitDone);
+  Arguments validate;
+  validate.files = {TIDEGATE_SOURCE_DIR
+                    "/tests/data/validate/attention_mlx.csv"};
+  validate.profile = folder.Path("p.toml");
+  const Outcome judged = Call(RunValidate, validate);
+  ASSERT_EQ(judged.code, kExitDone) << judged.status;
+  EXPECT_THAT(judged.err, HasSubstr("has no effect: it knows none"));
+}
+
 const char kModel[] =
     R"({"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 512,
 "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64,
