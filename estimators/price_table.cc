@@ -18,7 +18,7 @@ namespace {
 constexpr int kNoRow = -1;
 
 // Cells are worked out beforehand; this many take some tens of megabytes.
-constexpr std::size_t kCellsMax = 1'000'000;
+constexpr std::size_t kCellsMax = 250'000;
 
 // Rows of one route that fall by more than this are told.
 constexpr std::int64_t kNoisePercent = 2;
