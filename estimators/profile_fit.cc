@@ -25,8 +25,10 @@ constexpr double kRatioFrom = 16 << 20;
 constexpr double kFarShare = 0.25;
 constexpr double kFarBytes = 16 << 20;
 constexpr double kOutlierShare = 0.05;
-// Rows that may lie below the line.
+// Rows that may lie below the line: one at least, so that no row alone decides,
+// and none where rows are so few that each of them counts.
 constexpr double kBelowShare = 0.005;
+constexpr std::size_t kRowsForOneBelow = 20;
 // A price is lowered on the word of this many rows only, and so far above them.
 constexpr std::size_t kRowsToLower = 24;
 constexpr double kMarginToLower = 0.01;
@@ -111,6 +113,12 @@ absl::Status CheckRepeats(std::span<const MeasuredPrice> rows) {
       contradict > 1 ? Concat(", and ", contradict - 1, " more") : "");
 }
 
+std::size_t Allowed(std::size_t rows) {
+  if (rows < kRowsForOneBelow) return 0;
+  return std::max<std::size_t>(
+      1, static_cast<std::size_t>(kBelowShare * static_cast<double>(rows)));
+}
+
 // How many rows lie below the line by more than the rounding.
 std::size_t Below(const Correction& line,
                   const std::vector<MeasuredPrice>& rows) {
@@ -132,8 +140,7 @@ double Excess(const Correction& line, const std::vector<MeasuredPrice>& rows) {
 }
 
 Correction Choose(const std::vector<MeasuredPrice>& rows, double slope) {
-  const auto allowed =
-      static_cast<std::size_t>(kBelowShare * static_cast<double>(rows.size()));
+  const std::size_t allowed = Allowed(rows.size());
   std::vector<double> factors = {1.0, slope};
   for (int percent = 91; percent <= 200; percent += percent < 120 ? 1 : 5) {
     factors.push_back(percent / 100.0);
@@ -158,8 +165,6 @@ Correction Choose(const std::vector<MeasuredPrice>& rows, double slope) {
       if (rows.size() < kRowsToLower) continue;
       fixed = bare;
     }
-    // The first that is left over decides nothing alone, as far as the
-    // rounding goes.
     const Correction line = Line(factor, fixed);
     if (Below(line, rows) > allowed) continue;
     const double excess = Excess(line, rows);
@@ -250,9 +255,7 @@ absl::StatusOr<ProfileFit> FitProfile(std::span<const MeasuredPrice> all) {
           Short(spread), " between its 5th and 95th percentile");
     }
   }
-  if (Below(fit.entry.correction, kept) >
-      static_cast<std::size_t>(kBelowShare *
-                               static_cast<double>(kept.size()))) {
+  if (Below(fit.entry.correction, kept) > Allowed(kept.size())) {
     return Refuse(
         "its rows lie above what a correction may reach: twice the "
         "price and 512 MiB");

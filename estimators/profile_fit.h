@@ -8,8 +8,9 @@
 //      slope between pairs: Theil, 1950; Sen, 1968) are outliers while they
 //      are few.
 //   2. Among lines fixed + factor * static within the calibrator's bounds,
-//      those count that leave at most one row in two hundred below its
-//      measurement, and never more than the allocator's rounding. Lines below
+//      those count that leave at most one row in two hundred further below
+//      its measurement than an allocator rounds: one from 20 rows on, so that
+//      no row alone decides, and none where rows are fewer. Lines below
 //      the static price must be above every row with a margin, and need more
 //      rows.
 //   3. Of them the one with the lowest 95th percentile of fitted / measured is

@@ -237,6 +237,14 @@ TEST(ProfileFitTest, AFewWildRowsAreLeftOut) {
   EXPECT_LE(p95, 1.08);
 }
 
+TEST(ProfileFitTest, OneHighRowAloneMovesNothing) {
+  std::vector<MeasuredPrice> rows = Rows(60, 1.0, 0, 0.0, 5);
+  // Too near the others to be an outlier.
+  rows[7].measured_bytes += rows[7].measured_bytes / 10 + 8 * kMib;
+  ASSERT_OK_AND_ASSIGN(const ProfileFit fit, FitProfile(rows));
+  EXPECT_EQ(fit.entry.correction, Correction{});
+}
+
 TEST(ProfileFitTest, TooFewRowsAreRefused) {
   EXPECT_THAT(FitProfile(Rows(7, 1.2, 0, 0.01, 5)),
               StatusIs(absl::StatusCode::kFailedPrecondition,
