@@ -76,12 +76,19 @@ void Calibrator::Add(const std::string& name, Tokens n, Bytes static_bytes,
   Refit(&route);
 }
 
+void Calibrator::Set(const std::string& name, const Correction& correction) {
+  Route& route = RouteOf(name);
+  route.prior = correction;
+  Refit(&route);
+}
+
 Calibrator::Route& Calibrator::RouteOf(const std::string& name) {
   const auto route =
       std::find_if(routes_.begin(), routes_.end(),
                    [&](const Route& r) { return r.name == name; });
   if (route != routes_.end()) return *route;
-  routes_.push_back({.name = name, .samples = {}, .correction = {}});
+  routes_.push_back(
+      {.name = name, .samples = {}, .prior = {}, .correction = {}});
   return routes_.back();
 }
 
@@ -176,8 +183,9 @@ void Calibrator::Refit(Route* route) {
   // count up to the bound.
   if (2 * samples.size() < route->samples.size()) samples = route->samples;
 
-  Correction correction;
+  Correction correction = route->prior;
   if (samples.size() >= kSamplesMin) {
+    correction = {};
     std::vector<std::int64_t> slopes;
     for (std::size_t i = 0; i < samples.size(); ++i) {
       for (std::size_t j = i + 1; j < samples.size(); ++j) {

@@ -55,6 +55,10 @@ class Calibrator {
   // Forgets what is too old.
   void Expire(Instant now);
 
+  // A correction that was fitted elsewhere. It holds until samples of the route
+  // say otherwise, and within the bounds in any case.
+  void Set(const std::string& route, const Correction& correction);
+
   // Everything that was learned; Load() adds it, as if measured `age` before
   // `now`. InvalidArgument names the sample that is not one, and changes
   // nothing.
@@ -77,6 +81,7 @@ class Calibrator {
   struct Route {
     std::string name;
     std::vector<Sample> samples;  // oldest first
+    Correction prior;             // holds while samples are too few
     Correction correction;
   };
   Route& RouteOf(const std::string& name);

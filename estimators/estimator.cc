@@ -7,8 +7,11 @@
 #include <utility>
 
 #include "estimators/catalog_estimator.h"
+#include "estimators/formula_law.h"
 #include "estimators/generic_law.h"
 #include "estimators/law_estimator.h"
+#include "estimators/profiled_estimator.h"
+#include "estimators/table_law.h"
 #include "estimators/text.h"
 #include "tidegate/catalogue.h"
 #include "tidegate/status.h"
@@ -24,8 +27,8 @@ using internal::ResidentModel;
 
 namespace {
 
-constexpr std::array<std::string_view, 5> kUses = {"fused", "tiled", "unfused",
-                                                   "catalog", "calibrated"};
+constexpr std::array<std::string_view, 7> kUses = {
+    "fused", "tiled", "unfused", "catalog", "table", "formula", "calibrated"};
 
 // Wider scores than this are no number format.
 constexpr std::int64_t kScoreBytesMax = 64;
@@ -34,6 +37,23 @@ absl::Status RequireTokens(std::string_view name, Tokens value, Tokens min) {
   if (value >= min && value <= kTokensMax) return absl::OkStatus();
   return InvalidArgument(name, ": expected ", min, " to ", kTokensMax, ", got ",
                          value);
+}
+
+absl::StatusOr<std::unique_ptr<Estimator>> CreateTable(
+    const EstimatorOptions& options, ResidentModel resident,
+    internal::EstimatorTraits traits, std::vector<std::string>* warnings) {
+  if (options.table_file.empty() && options.table.empty()) {
+    return InvalidArgument(
+        "estimator.table: missing: use = \"table\" takes its prices from it");
+  }
+  TG_ASSIGN_OR_RETURN(
+      internal::PriceTable table,
+      internal::PriceTable::Parse(options.table, options.table_file));
+  *warnings = table.warnings();
+  internal::TableLaw law(std::move(table), options.shape, options.score_bytes,
+                         resident);
+  return std::make_unique<LawEstimator<internal::TableLaw>>(
+      std::move(law), std::move(resident), std::move(traits));
 }
 
 }  // namespace
@@ -93,10 +113,46 @@ absl::StatusOr<CreatedEstimator> CreateEstimator(
     TG_ASSIGN_OR_RETURN(created.estimator, internal::CreateCatalogEstimator(
                                                *catalogue, engine, options));
     created.warnings = std::move(engine.warnings);
+    if (use == "catalog" || options.profile.empty()) return created;
+    TG_ASSIGN_OR_RETURN(
+        const internal::Profile profile,
+        internal::ParseProfile(options.profile, options.profile_file));
+    created.estimator = internal::CreateProfiledEstimator(
+        std::move(created.estimator), profile, options.shape, engine,
+        &created.warnings);
     return created;
   }
-  // The caller names the formula, so nothing about it is assumed; of the
-  // engine only the handling of its KV cache matters.
+  ResidentModel resident(options.shape, engine.Option("prefill_kv") == "full");
+  // The caller names the rule, so nothing about it is assumed; of the engine
+  // only the handling of its KV cache matters.
+  internal::EstimatorTraits traits{
+      .name = std::string(use),
+      .assumed = false,
+      .kv_preallocated = engine.Option("kv_cache") == "prealloc"};
+  if (engine.law == "llama.cpp" && (use == "table" || use == "formula")) {
+    traits.timing = TransientTiming::kAtLoad;
+    traits.kv_preallocated = true;
+  }
+  if (use == "table") {
+    TG_ASSIGN_OR_RETURN(created.estimator,
+                        CreateTable(options, std::move(resident),
+                                    std::move(traits), &created.warnings));
+    return created;
+  }
+  if (use == "formula") {
+    if (options.formula.transient.empty()) {
+      return InvalidArgument(
+          "estimator.transient: missing: use = \"formula\" takes its price "
+          "from it");
+    }
+    TG_ASSIGN_OR_RETURN(
+        internal::FormulaLaw law,
+        internal::FormulaLaw::Create(options.formula, options.shape,
+                                     options.score_bytes, resident));
+    created.estimator = std::make_unique<LawEstimator<internal::FormulaLaw>>(
+        std::move(law), std::move(resident), std::move(traits));
+    return created;
+  }
   const GenericKernel kernel = use == "fused"   ? GenericKernel::kFused
                                : use == "tiled" ? GenericKernel::kTiled
                                                 : GenericKernel::kUnfused;
@@ -105,11 +161,7 @@ absl::StatusOr<CreatedEstimator> CreateEstimator(
                                  .tile_q = options.tile_q,
                                  .tile_k = options.tile_k,
                                  .score_bytes = options.score_bytes}),
-      ResidentModel(options.shape, engine.Option("prefill_kv") == "full"),
-      internal::EstimatorTraits{
-          .name = std::string(use),
-          .assumed = false,
-          .kv_preallocated = engine.Option("kv_cache") == "prealloc"});
+      std::move(resident), std::move(traits));
   return created;
 }
 

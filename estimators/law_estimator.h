@@ -14,8 +14,14 @@
 //
 //   Bytes Resident(const StepQuery&) const;   // growth that stays
 //
-// where an engine keeps something else than the shape says; without it the
-// growth comes from ResidentModel.
+//   Bytes SequenceBytes(Tokens tokens, Tokens chunk) const;
+//
+// where an engine keeps something else than the shape says; without them the
+// growth comes from ResidentModel. And
+//
+//   bool Assumed(const StepQuery&) const;
+//
+// where a bound is proven for some steps only.
 
 #ifndef TIDEGATE_ESTIMATORS_LAW_ESTIMATOR_H_
 #define TIDEGATE_ESTIMATORS_LAW_ESTIMATOR_H_
@@ -57,6 +63,16 @@ concept HasResident = requires(const Law& law, const StepQuery& step) {
 };
 
 template <typename Law>
+concept HasSequenceBytes = requires(const Law& law) {
+  { law.SequenceBytes(Tokens{}, Tokens{}) } -> std::convertible_to<Bytes>;
+};
+
+template <typename Law>
+concept HasAssumed = requires(const Law& law, const StepQuery& step) {
+  { law.Assumed(step) } -> std::convertible_to<bool>;
+};
+
+template <typename Law>
 class LawEstimator final : public Estimator {
  public:
   LawEstimator(Law law, ResidentModel resident, EstimatorTraits traits)
@@ -85,6 +101,9 @@ class LawEstimator final : public Estimator {
     Price price = sink.Take(Resident(step));
     price.route = law_.RouteName(step);
     price.assumed = traits_.assumed;
+    if constexpr (HasAssumed<Law>) {
+      price.assumed = price.assumed || law_.Assumed(step);
+    }
     return price;
   }
 
@@ -105,7 +124,11 @@ class LawEstimator final : public Estimator {
   TransientTiming Timing() const override { return traits_.timing; }
   bool KvPreallocated() const override { return traits_.kv_preallocated; }
   Bytes SequenceBytes(Tokens tokens, Tokens chunk) const override {
-    return resident_.SequenceBytes(tokens, chunk);
+    if constexpr (HasSequenceBytes<Law>) {
+      return law_.SequenceBytes(tokens, chunk);
+    } else {
+      return resident_.SequenceBytes(tokens, chunk);
+    }
   }
 
   const Law& law() const { return law_; }

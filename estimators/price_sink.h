@@ -61,6 +61,11 @@ class TotalsSink {
     part_fixed_ = SatAdd(part_fixed_, bytes);
     Add(name, bytes);
   }
+  // Several buffers whose sizes do not depend on n.
+  void AddManyFixed(std::string_view name, Bytes bytes, Bytes largest) {
+    part_fixed_ = SatAdd(part_fixed_, bytes);
+    AddMany(name, bytes, largest);
+  }
   void EndPart() {
     transient_ = std::max(transient_, part_);
     fixed_ = std::max(fixed_, part_fixed_);
@@ -103,6 +108,10 @@ class TermsSink {
   }
   void AddFixed(std::string_view name, Bytes bytes) {
     totals_.AddFixed(name, bytes);
+    Record(name, bytes);
+  }
+  void AddManyFixed(std::string_view name, Bytes bytes, Bytes largest) {
+    totals_.AddManyFixed(name, bytes, largest);
     Record(name, bytes);
   }
   void EndPart() {

@@ -35,6 +35,7 @@ using internal::PolicyValue;
 using internal::TomlEntry;
 using internal::TomlNode;
 using internal::TomlReader;
+using std::string_view;
 
 // Reads one document. Lives as long as the call.
 class Reader {
@@ -62,6 +63,7 @@ class Reader {
   absl::Status CheckModel();
   absl::Status CheckMemory();
   absl::Status CheckTime();
+  absl::Status CheckEstimator();
   void Warn(std::string_view table, std::string_view key, std::string_view why);
   void WarnAboutEffects();
   // A path as the file means it: relative ones start where the file lies.
@@ -197,6 +199,12 @@ bool Reader::ReadValue(const PolicyKey& key, TomlReader& in,
       }
       return true;
     }
+    case PolicyType::kTokenList: {
+      if (!in.Optional(key.name, &value->integers)) return false;
+      return std::all_of(
+          value->integers.begin(), value->integers.end(),
+          [&](std::int64_t one) { return InRange(key, in, one); });
+    }
     case PolicyType::kOptions:
       return ReadOptions(key, in, value);
     case PolicyType::kTokens:
@@ -322,12 +330,40 @@ absl::Status Reader::CheckTime() {
   return absl::OkStatus();
 }
 
+// What an estimator cannot do without.
+absl::Status Reader::CheckEstimator() {
+  const std::string use = draft_.policy.estimator.value_or("catalog");
+  for (const auto& [word, key] :
+       {std::pair<string_view, string_view>{"table", "table"},
+        {"formula", "transient"}}) {
+    if (use != word || Said("estimator", key)) continue;
+    return InvalidArgument(At("estimator", "use"), "\"", word,
+                           "\" takes its prices from estimator.", key,
+                           ", which is missing");
+  }
+  return absl::OkStatus();
+}
+
 void Reader::WarnAboutEffects() {
   const PolicyFile& policy = draft_.policy;
   const std::string estimator = policy.estimator.value_or("catalog");
   const std::string with = Concat("estimator.use is ", estimator);
   for (std::string_view key : {"tile_q", "tile_k"}) {
     if (Said("estimator", key) && estimator != "tiled") {
+      Warn("estimator", key, with);
+    }
+  }
+  constexpr std::pair<string_view, string_view> kOfOneEstimator[] = {
+      {"table", "table"},
+      {"transient", "formula"},
+      {"largest_allocation", "formula"},
+      {"fixed", "formula"},
+      {"resident_per_token", "formula"},
+      {"breakpoints_n", "formula"},
+      {"breakpoints_kv", "formula"},
+      {"profile", "calibrated"}};
+  for (const auto& [key, use] : kOfOneEstimator) {
+    if (Said("estimator", key) && estimator != use) {
       Warn("estimator", key, with);
     }
   }
@@ -370,11 +406,15 @@ absl::StatusOr<PolicyFile> Reader::Read() {
   TG_RETURN_IF_ERROR(CheckModel());
   TG_RETURN_IF_ERROR(CheckMemory());
   TG_RETURN_IF_ERROR(CheckTime());
+  TG_RETURN_IF_ERROR(CheckEstimator());
+  draft_.policy.formula.file = file_;
   if (Said("engine", "")) draft_.policy.engine = std::move(draft_.engine);
   WarnAboutEffects();
   Anchor(&draft_.policy.model_config);
   Anchor(&draft_.policy.catalogue);
   Anchor(&draft_.policy.time_profile);
+  Anchor(&draft_.policy.table);
+  Anchor(&draft_.policy.profile);
   return std::move(draft_.policy);
 }
 
@@ -449,25 +489,6 @@ absl::StatusOr<PolicyFile> ParsePolicyFile(std::string_view text,
                                            const std::string& file) {
   TG_ASSIGN_OR_RETURN(const TomlNode root, internal::ParseToml(text, file));
   return Reader(root, file).Read();
-}
-
-absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(const PolicyFile& policy,
-                                                      ModelShape shape,
-                                                      EngineSpec engine) {
-  EstimatorOptions options;
-  options.shape = std::move(shape);
-  options.engine = std::move(engine);
-  options.use = policy.estimator.value_or(options.use);
-  options.tile_q = policy.tile_q.value_or(options.tile_q);
-  options.tile_k = policy.tile_k.value_or(options.tile_k);
-  options.score_bytes =
-      policy.unknown_score_bytes.value_or(options.score_bytes);
-  if (policy.catalogue.has_value()) {
-    TG_ASSIGN_OR_RETURN(options.catalogue,
-                        internal::ReadFile(*policy.catalogue, "file"));
-    options.catalogue_file = *policy.catalogue;
-  }
-  return options;
 }
 
 absl::StatusOr<std::shared_ptr<const StepTimer>> MakeStepTimer(

@@ -6,6 +6,7 @@
 #include <array>
 #include <limits>
 
+#include "estimators/formula_law.h"
 #include "estimators/text.h"
 #include "tidegate/model_config.h"
 #include "tidegate/status.h"
@@ -21,20 +22,15 @@ constexpr std::int64_t kMaxWidth = std::int64_t{1} << 32;
 constexpr std::int64_t kMaxLayers = 100'000;
 
 constexpr auto kEstimators = std::to_array<string_view>(
-    {"fused", "tiled", "unfused", "catalog", "calibrated"});
-constexpr auto kLaterEstimators =
-    std::to_array<string_view>({"table", "formula", "plugin:…"});
+    {"fused", "tiled", "unfused", "catalog", "table", "formula", "calibrated"});
+constexpr auto kPlugins = std::to_array<string_view>({"plugin:…"});
 constexpr auto kChunkPolicies = std::to_array<string_view>(
     {"fixed", "throttle", "equal_time", "efficient"});
-constexpr auto kLaterChunkPolicies = std::to_array<string_view>({"plugin:…"});
 constexpr auto kTimeSources = std::to_array<string_view>({"table", "formula"});
 constexpr auto kAdmissionPolicies =
     std::to_array<string_view>({"reserve", "bankers", "optimistic"});
-constexpr auto kLaterAdmissionPolicies =
-    std::to_array<string_view>({"plugin:…"});
 constexpr auto kOrderPolicies =
     std::to_array<string_view>({"fcfs", "priority", "shortest", "fair"});
-constexpr auto kLaterOrderPolicies = std::to_array<string_view>({"plugin:…"});
 constexpr auto kPressurePolicies =
     std::to_array<string_view>({"cheapest", "latest"});
 constexpr auto kDecodeModes =
@@ -64,6 +60,22 @@ absl::Status EngineText(const PolicyKey&, const PolicyValue& value,
                         PolicyDraft* draft) {
   if (value.text.empty()) return InvalidArgument("expected a name, got \"\"");
   draft->engine.*Member = value.text;
+  return absl::OkStatus();
+}
+
+template <auto Member>
+absl::Status Formula(const PolicyKey& key, const PolicyValue& value,
+                     PolicyDraft* draft) {
+  TG_RETURN_IF_ERROR(CheckFormula(value.text, key.name == "resident_per_token",
+                                  key.name == "fixed"));
+  draft->policy.formula.*Member = value.text;
+  return absl::OkStatus();
+}
+
+template <auto Member>
+absl::Status FormulaBreaks(const PolicyKey&, const PolicyValue& value,
+                           PolicyDraft* draft) {
+  draft->policy.formula.*Member = value.integers;
   return absl::OkStatus();
 }
 
@@ -165,6 +177,21 @@ constexpr PolicyKey TimeKey(string_view name, string_view doc) {
           .fallback = "0",
           .doc = doc,
           .store = Coefficient<Member>};
+}
+
+// A key of one estimator; lists are of places where a price may fall.
+constexpr PolicyKey EstimatorKey(string_view name, string_view fallback,
+                                 string_view doc,
+                                 decltype(PolicyKey::store) store,
+                                 PolicyType type = PolicyType::kText) {
+  return {.table = "estimator",
+          .name = name,
+          .type = type,
+          .min = 2,
+          .max = kTokensMax,
+          .fallback = fallback,
+          .doc = doc,
+          .store = store};
 }
 
 const auto kKeys = std::to_array<PolicyKey>({
@@ -303,13 +330,14 @@ const auto kKeys = std::to_array<PolicyKey>({
      .name = "use",
      .type = PolicyType::kWord,
      .words = kEstimators,
-     .later = kLaterEstimators,
+     .later = kPlugins,
      .fallback = "catalog",
      .doc =
          "How a step is priced. catalog: by the kernel that this engine and "
          "version really runs. calibrated: the same, corrected within bounds "
-         "by what was measured. fused, tiled, unfused: by one formula for "
-         "every call, for comparison.",
+         "by what was measured. table: by measured rows. formula: by "
+         "expressions. fused, tiled, unfused: by one formula for every call, "
+         "for comparison.",
      .store = Text<&PolicyFile::estimator>},
     {.table = "estimator",
      .name = "tile_q",
@@ -346,13 +374,49 @@ const auto kKeys = std::to_array<PolicyKey>({
             "replaces the one of its name; a relative path starts at the "
             "policy file.",
      .store = Text<&PolicyFile::catalogue>},
+    EstimatorKey(
+        "table",
+        "none: use = \"table\" needs it",
+        "use = \"table\": a CSV file of measured rows; a relative path "
+        "starts at the policy file.",
+        Text<&PolicyFile::table>),
+    EstimatorKey(
+        "transient", "none: use = \"formula\" needs it",
+        "use = \"formula\": transient bytes of a chunk, an expression.",
+        Formula<&FormulaOptions::transient>),
+    EstimatorKey("largest_allocation", "the transient",
+                 "use = \"formula\": bytes of the largest single buffer.",
+                 Formula<&FormulaOptions::largest_allocation>),
+    EstimatorKey(
+        "fixed",
+        "0",
+        "use = \"formula\": the part of the transient that no narrower "
+        "chunk avoids; without n.",
+        Formula<&FormulaOptions::fixed>),
+    EstimatorKey("resident_per_token", "as the model's shape says",
+                 "use = \"formula\": bytes that a token keeps; without n and "
+                 "kv_len.",
+                 Formula<&FormulaOptions::resident_per_token>),
+    EstimatorKey(
+        "breakpoints_n", "none",
+        "use = \"formula\": widths at which an expression may be below "
+        "its value one token before.",
+        FormulaBreaks<&FormulaOptions::breakpoints_n>, PolicyType::kTokenList),
+    EstimatorKey(
+        "breakpoints_kv", "none", "use = \"formula\": the same for kv lengths.",
+        FormulaBreaks<&FormulaOptions::breakpoints_kv>, PolicyType::kTokenList),
+    EstimatorKey(
+        "profile", "none: a running scheduler learns instead",
+        "use = \"calibrated\": a file that `tidegate calibrate` wrote; "
+        "a relative path starts at the policy file.",
+        Text<&PolicyFile::profile>),
 
     // [chunk]
     {.table = "chunk",
      .name = "use",
      .type = PolicyType::kWord,
      .words = kChunkPolicies,
-     .later = kLaterChunkPolicies,
+     .later = kPlugins,
      .fallback = "throttle",
      .doc = "How wide a chunk is. throttle: the widest that fits, found again "
             "at every chunk. equal_time: narrower as the prompt grows, so that "
@@ -470,7 +534,7 @@ const auto kKeys = std::to_array<PolicyKey>({
      .name = "use",
      .type = PolicyType::kWord,
      .words = kAdmissionPolicies,
-     .later = kLaterAdmissionPolicies,
+     .later = kPlugins,
      .fallback = "reserve",
      .doc = "When a request starts. reserve: when all of its KV, output "
             "budget included, fits beside what others were promised. bankers: "
@@ -501,7 +565,7 @@ const auto kKeys = std::to_array<PolicyKey>({
      .name = "use",
      .type = PolicyType::kWord,
      .words = kOrderPolicies,
-     .later = kLaterOrderPolicies,
+     .later = kPlugins,
      .fallback = "fcfs",
      .doc =
          "Who is next. fcfs: first come, first served, to the end of its "
@@ -549,40 +613,8 @@ const auto kKeys = std::to_array<PolicyKey>({
      .store = Ladder},
 });
 
-std::string Join(std::span<const string_view> words) {
-  std::string list;
-  for (string_view word : words) {
-    list += Concat(list.empty() ? "" : ", ", word);
-  }
-  return list;
-}
-
 }  // namespace
 
 std::span<const PolicyKey> PolicyKeys() { return kKeys; }
-
-std::string DescribeType(const PolicyKey& key) {
-  switch (key.type) {
-    case PolicyType::kText:
-      return "a string";
-    case PolicyType::kWord:
-      return Concat("one of ", Join(key.words));
-    case PolicyType::kBytes:
-      return "bytes, such as \"36 GiB\" or 4096";
-    case PolicyType::kTokens:
-      return "tokens, such as 2048 or \"8k\"";
-    case PolicyType::kCount:
-      return "an integer";
-    case PolicyType::kDuration:
-      return "a time, such as \"200 ms\" or \"0.25 s\"";
-    case PolicyType::kElement:
-      return "a type such as \"fp8\", or bytes per element";
-    case PolicyType::kWords:
-      return Concat("an array of ", Join(key.words));
-    case PolicyType::kOptions:
-      return "a table of strings, numbers and booleans";
-  }
-  return "a value";
-}
 
 }  // namespace tidegate::internal

@@ -21,22 +21,24 @@ namespace tidegate::internal {
 
 // How a value is written.
 enum class PolicyType {
-  kText,      // a string
-  kWord,      // one of `words`
-  kBytes,     // an integer, or a string with a unit
-  kTokens,    // an integer, or a string such as "8k"
-  kCount,     // an integer
-  kDuration,  // a string with a unit
-  kElement,   // a type's name, or a number of bytes per element
-  kWords,     // an array of `words`
-  kOptions,   // a table of strings, integers, numbers and booleans
+  kText,       // a string
+  kWord,       // one of `words`
+  kBytes,      // an integer, or a string with a unit
+  kTokens,     // an integer, or a string such as "8k"
+  kCount,      // an integer
+  kDuration,   // a string with a unit
+  kElement,    // a type's name, or a number of bytes per element
+  kWords,      // an array of `words`
+  kTokenList,  // an array of integers
+  kOptions,    // a table of strings, integers, numbers and booleans
 };
 
 // What the document says, once the type and the range are checked.
 struct PolicyValue {
-  std::string text;                // kText, kWord, kElement
-  std::vector<std::string> words;  // kWords
-  std::int64_t integer = 0;        // kBytes, kTokens, kCount; nanoseconds
+  std::string text;                    // kText, kWord, kElement
+  std::vector<std::string> words;      // kWords
+  std::vector<std::int64_t> integers;  // kTokenList
+  std::int64_t integer = 0;            // kBytes, kTokens, kCount; nanoseconds
   std::map<std::string, std::string, std::less<>> options;
 };
 

@@ -109,7 +109,10 @@ absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
   }
   SchedulerOptions options;
   options.estimator = std::move(estimator);
-  options.calibrate = policy.estimator == "calibrated";
+  // A profile is a correction already: learning on top of it would be bounded
+  // by the corrected price and no longer by the static one.
+  options.calibrate =
+      policy.estimator == "calibrated" && !policy.profile.has_value();
   options.memory.ceiling = *policy.ceiling;
   options.memory.base = policy.base.value_or(base);
   options.memory.headroom = policy.headroom.value_or(0);

@@ -42,7 +42,7 @@ tidegate_install_browser() {
 
 tidegate_install_missing() {
   # A stamp per set of packages makes a second call quick.
-  local stamp="build/.packages-ok-3"
+  local stamp="build/.packages-ok-4"
   if [ -f "$stamp" ] && command -v cmake >/dev/null && command -v ninja >/dev/null && command -v g++ >/dev/null; then
     return 0
   fi
@@ -63,7 +63,7 @@ tidegate_install_missing() {
   local needs="g++ cmake ninja-build ccache ca-certificates
     libboost1.81-dev|libboost1.83-dev
     libboost-container1.81-dev|libboost-container1.83-dev
-    libabsl-dev libtomlplusplus-dev nlohmann-json3-dev libcli11-dev prometheus-cpp-dev
+    libabsl-dev libtomlplusplus-dev nlohmann-json3-dev libcli11-dev prometheus-cpp-dev libmuparser-dev
     libgtest-dev libgmock-dev libbenchmark-dev"
   local missing="" need name found
   for need in $needs; do

@@ -56,6 +56,8 @@ struct Arguments {
   std::optional<std::string> out;
   bool progress = false;
   bool with_scratch = false;
+  std::optional<std::string> profile;  // validate
+  std::optional<std::string> date;     // calibrate
 
   // compare; lists are separated by commas.
   std::optional<std::string> policies;
@@ -64,7 +66,7 @@ struct Arguments {
   std::optional<std::string> seeds;
   std::optional<std::string> jobs;
 
-  std::vector<std::string> files;   // validate, replay, policy check
+  std::vector<std::string> files;   // validate, calibrate, replay, policy
   std::optional<std::string> name;  // engines
 };
 
@@ -85,7 +87,10 @@ absl::StatusOr<int> RunValidate(const Arguments& args, Streams& io);
 absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io);
 absl::StatusOr<int> RunCompare(const Arguments& args, Streams& io);
 absl::StatusOr<int> RunReplay(const Arguments& args, Streams& io);
+absl::StatusOr<int> RunCalibrate(const Arguments& args, Streams& io);
 absl::StatusOr<int> RunPolicyCheck(const Arguments& args, Streams& io);
+absl::StatusOr<int> RunPolicySchema(const Arguments& args, Streams& io);
+absl::StatusOr<int> RunPolicyShow(const Arguments& args, Streams& io);
 
 }  // namespace tidegate::tools
 

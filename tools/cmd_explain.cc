@@ -145,6 +145,23 @@ void PrintSubject(const Explanation& explanation, std::ostream& out) {
       << " for each further token\n";
 }
 
+// Where the bound of a price comes from.
+std::string_view Provenance(const Explanation& explanation) {
+  const Inputs& inputs = explanation.planned.inputs;
+  const std::string_view use = inputs.estimator->Name();
+  if (use == "table") {
+    return explanation.price.has_value() && explanation.price->assumed
+               ? "assumed: beyond the measured rows, so there is no proven "
+                 "bound"
+               : "bounded by measured rows: not assumed";
+  }
+  if (use == "formula") return "as the policy's formula says: not assumed";
+  return inputs.estimator->Assumed()
+             ? "assumed: the catalogue does not know this engine, device or "
+               "version, so there is no proven bound"
+             : "known to the catalogue: not assumed";
+}
+
 void PrintRoutes(const Explanation& explanation, std::ostream& out) {
   const Inputs& inputs = explanation.planned.inputs;
   out << "\nRoute\n";
@@ -167,12 +184,7 @@ void PrintRoutes(const Explanation& explanation, std::ostream& out) {
     }
     out << "\n";
   }
-  out << "  "
-      << (inputs.estimator->Assumed()
-              ? "assumed: the catalogue does not know this engine, device or "
-                "version, so there is no proven bound"
-              : "known to the catalogue: not assumed")
-      << "\n";
+  out << "  " << Provenance(explanation) << "\n";
   if (inputs.estimator->Timing() == TransientTiming::kAtLoad) {
     out << "  paid when the model loads: a narrower chunk later frees "
            "nothing\n";
@@ -306,7 +318,9 @@ void PutExplanation(const Explanation& explanation, JsonWriter& json) {
   }
   json.End();
   json.Put("estimator", inputs.estimator->Name());
-  json.Put("assumed", inputs.estimator->Assumed());
+  json.Put("assumed", explanation.price.has_value()
+                          ? explanation.price->assumed
+                          : inputs.estimator->Assumed());
   json.Put("paid_at_load",
            inputs.estimator->Timing() == TransientTiming::kAtLoad);
   json.BeginArray("routes");

@@ -144,6 +144,16 @@ absl::StatusOr<std::optional<Inputs>> CheckTogether(
                         ReadMemoryLimits(*inputs, warnings));
     TG_RETURN_IF_ERROR(
         CheckLimits(memory, ReadChunkLimits(policy), policy, warnings));
+    // Where a base is stated, the weights may be spread over several devices.
+    if (!policy.base.has_value() && inputs->shape.weight_bytes.has_value() &&
+        memory.ceiling <= SatAdd(memory.base, memory.headroom)) {
+      return internal::InvalidArgument(
+          "memory.ceiling: expected more than the model's weights + headroom, "
+          "got ",
+          FormatBytes(memory.ceiling), " against ", FormatBytes(memory.base),
+          " + ", FormatBytes(memory.headroom),
+          "; where this device holds a part of them, state memory.base");
+    }
   }
   return inputs;
 }

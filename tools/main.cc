@@ -144,7 +144,8 @@ void CommandLine::AddModelFlags(CLI::App* app) {
   Texts(app, "--engine-option", &args_.engine_options, "KEY=VALUE",
         "Option of the engine; may be repeated (see tidegate engines NAME)");
   Text(app, "--estimator", &args_.estimator, "NAME",
-       "catalog (default), fused, tiled or unfused");
+       "catalog (default), fused, tiled, unfused, table, formula or "
+       "calibrated");
   Text(app, "--catalogue", &args_.catalogue, "FILE",
        "Catalogue file whose engine replaces the built-in one of that name");
   Text(app, "--kv-dtype", &args_.kv_dtype, "TYPE",
@@ -283,6 +284,23 @@ CommandLine::CommandLine() {
   Text(validate, "--catalogue", &args_.catalogue, "FILE",
        "Catalogue file whose engine replaces the built-in one of that name");
 
+  Text(validate, "--profile", &args_.profile, "FILE",
+       "Judge prices as this profile of `tidegate calibrate` corrects them");
+
+  CLI::App* calibrate =
+      AddVerb(&app_, "calibrate", RunCalibrate,
+              "Fit a profile to measured rows, for use = \"calibrated\"",
+              "tidegate calibrate models.csv --out profile.toml");
+  Texts(calibrate, "FILE", &args_.files, "",
+        "Tables as validate reads them, or events.jsonl of a run");
+  Text(calibrate, "--out", &args_.out, "FILE",
+       "The profile; rows and residuals go beside it as .plot.csv");
+  Text(calibrate, "--date", &args_.date, "YYYY-MM-DD",
+       "When the rows were measured, for the record");
+  calibrate->add_flag("--with-scratch", args_.with_scratch,
+                      "llama.cpp: count the CPU backend's scratch as well");
+  AddModelFlags(calibrate);
+
   CLI::App* engines =
       AddVerb(&app_, "engines", RunEngines,
               "Engines, versions, options and routes that the catalogue knows",
@@ -301,6 +319,13 @@ CommandLine::CommandLine() {
                             "Whether a policy file is right, and what it says",
                             "tidegate policy check policy.toml");
   Texts(check, "FILE", &args_.files, "", "The policy file");
+  AddVerb(policy, "policy schema", RunPolicySchema,
+          "JSON Schema of policy files, for editors and generators",
+          "tidegate policy schema > policy.schema.json");
+  CLI::App* show = AddVerb(policy, "policy show", RunPolicyShow,
+                           "Every setting in effect, and where it comes from",
+                           "tidegate policy show policy.toml");
+  Texts(show, "FILE", &args_.files, "", "The policy file");
 }
 
 // The innermost verb that was typed; null without one.

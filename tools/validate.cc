@@ -78,26 +78,6 @@ struct Tally {
   }
 };
 
-absl::StatusOr<JudgedRow> Judge(TableKind kind, const CsvTable& table,
-                                std::size_t row, const ValidateOptions& options,
-                                EstimatorCache& cache) {
-  switch (kind) {
-    case TableKind::kTorchAttention:
-      return JudgeTorchAttention(table, row, cache);
-    case TableKind::kMlxAttention:
-      return JudgeMlxAttention(table, row, cache);
-    case TableKind::kTorchMasks:
-      return JudgeTorchMask(table, row);
-    case TableKind::kModel:
-      return JudgeModel(table, row, cache);
-    case TableKind::kLlamaCppBuffers:
-      return JudgeLlamaCpp(table, row, options.with_scratch, cache);
-    case TableKind::kUnknown:
-      break;
-  }
-  return absl::InternalError("a table without a kind was judged");
-}
-
 void NoteOutliers(const JudgedRow& row, const std::string& file,
                   std::size_t line, ValidationReport* report) {
   if (row.outcome != RowOutcome::kPriced &&
@@ -179,22 +159,13 @@ absl::StatusOr<ValidationReport> ValidateFiles(
   Tally total;
   EstimatorCache cache(options);
   for (const std::string& file : files) {
-    TG_ASSIGN_OR_RETURN(const CsvTable table, ReadCsv(file));
-    const TableKind kind = KindOf(table);
-    if (kind == TableKind::kUnknown) {
-      return InvalidArgument(
-          file,
-          ": nothing to validate: its columns are none of an attention, mask, "
-          "model or compute buffer table");
-    }
     std::map<std::pair<std::string, std::string>, Tally> tallies;
-    for (std::size_t row = 0; row < table.rows(); ++row) {
-      TG_ASSIGN_OR_RETURN(const JudgedRow judged,
-                          Judge(kind, table, row, options, cache));
-      tallies[{judged.engine, judged.kernel}].Add(judged);
-      total.Add(judged);
-      NoteOutliers(judged, file, table.line(row), &report);
-    }
+    TG_RETURN_IF_ERROR(JudgeFile(
+        file, options, cache, [&](const JudgedRow& judged, std::size_t line) {
+          tallies[{judged.engine, judged.kernel}].Add(judged);
+          total.Add(judged);
+          NoteOutliers(judged, file, line, &report);
+        }));
     for (auto& [key, tally] : tallies) {
       ValidationGroup group;
       static_cast<ValidationCounts&>(group) = tally.Finish();

@@ -38,6 +38,9 @@ struct ValidateOptions {
   // Text of a catalogue file that replaces one engine's routes, and its name.
   std::string catalogue;
   std::string catalogue_file;
+  // Text of a profile by which prices are corrected, and its name.
+  std::string profile;
+  std::string profile_file;
 };
 
 struct ValidationCounts {

@@ -117,9 +117,12 @@ absl::StatusOr<JudgedRow> JudgeLlamaCpp(const CsvTable& table, std::size_t row,
         TG_ASSIGN_OR_RETURN(options.shape, ReadShape(table, row));
         return options;
       }));
-  judged.price =
-      estimator->Total({.chunks = {&chunk, 1}, .logits_rows = outputs})
-          .transient_bytes;
+  const StepQuery step{.chunks = {&chunk, 1}, .logits_rows = outputs};
+  judged.price = estimator->Total(step).transient_bytes;
+  TG_ASSIGN_OR_RETURN(std::string label, table.Has("shape")
+                                             ? table.Text(row, "shape")
+                                             : absl::StatusOr<std::string>(""));
+  cache.Describe(*estimator, step, std::move(label), &judged);
   return judged;
 }
 

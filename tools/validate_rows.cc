@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "estimators/price_sink.h"
+#include "estimators/profile.h"
 #include "estimators/text.h"
 #include "estimators/torch_masks.h"
 #include "tidegate/engine.h"
@@ -138,6 +139,7 @@ absl::StatusOr<EngineSpec> ReadTorchEngine(const CsvTable& table,
 
 // Prices one call and compares; `expected` is the kernel that ran.
 absl::StatusOr<JudgedRow> JudgeCall(const CsvTable& table, std::size_t row,
+                                    const EstimatorCache& cache,
                                     const Estimator& estimator,
                                     const Chunk& chunk, std::string engine,
                                     std::string_view expected) {
@@ -161,6 +163,7 @@ absl::StatusOr<JudgedRow> JudgeCall(const CsvTable& table, std::size_t row,
   }
   judged.kernel = price->route;
   judged.price = price->transient_bytes;
+  cache.Describe(estimator, {.chunks = {&chunk, 1}}, "", &judged);
   if (status == "ok") {
     TG_ASSIGN_OR_RETURN(judged.measured,
                         table.Integer(row, "transient_bytes", 1));
@@ -171,6 +174,26 @@ absl::StatusOr<JudgedRow> JudgeCall(const CsvTable& table, std::size_t row,
   judged.outcome = needed ? RowOutcome::kAtLeast : RowOutcome::kSkippedOom;
   judged.measured = needed.value_or(0);
   return judged;
+}
+
+absl::StatusOr<JudgedRow> Judge(TableKind kind, const CsvTable& table,
+                                std::size_t row, const ValidateOptions& options,
+                                EstimatorCache& cache) {
+  switch (kind) {
+    case TableKind::kTorchAttention:
+      return JudgeTorchAttention(table, row, cache);
+    case TableKind::kMlxAttention:
+      return JudgeMlxAttention(table, row, cache);
+    case TableKind::kTorchMasks:
+      return JudgeTorchMask(table, row);
+    case TableKind::kModel:
+      return JudgeModel(table, row, cache);
+    case TableKind::kLlamaCppBuffers:
+      return JudgeLlamaCpp(table, row, options.with_scratch, cache);
+    case TableKind::kUnknown:
+      break;
+  }
+  return absl::InternalError("a table without a kind was judged");
 }
 
 bool HasAll(const CsvTable& table,
@@ -211,14 +234,35 @@ absl::StatusOr<const Estimator*> EstimatorCache::Get(
     const std::string& key,
     const std::function<absl::StatusOr<EstimatorOptions>()>& make) {
   const auto known = cache_.find(key);
-  if (known != cache_.end()) return known->second.get();
+  if (known != cache_.end()) return known->second.estimator.get();
   TG_ASSIGN_OR_RETURN(EstimatorOptions options, make());
   options.catalogue = options_.catalogue;
   options.catalogue_file = options_.catalogue_file;
+  if (!options_.profile.empty()) {
+    options.use = "calibrated";
+    options.profile = options_.profile;
+    options.profile_file = options_.profile_file;
+  }
   TG_ASSIGN_OR_RETURN(CreatedEstimator created, CreateEstimator(options));
-  const Estimator* estimator = created.estimator.get();
-  cache_[key] = std::move(created.estimator);
-  return estimator;
+  Entry& entry = cache_[key];
+  entry = {.estimator = std::move(created.estimator),
+           .model = internal::ModelKey(options.shape),
+           .spec = std::move(options.engine)};
+  by_estimator_[entry.estimator.get()] = &entry;
+  return entry.estimator.get();
+}
+
+void EstimatorCache::Describe(const Estimator& estimator, const StepQuery& step,
+                              std::string label, JudgedRow* row) const {
+  const auto entry = by_estimator_.find(&estimator);
+  if (entry == by_estimator_.end() || step.chunks.empty()) return;
+  row->route = estimator.RouteName(step);
+  row->model = entry->second->model;
+  row->spec = entry->second->spec;
+  row->label = std::move(label);
+  row->n = step.chunks.front().n;
+  row->kv_len = step.chunks.front().kv_len;
+  row->transient = estimator.Total(step).transient_bytes;
 }
 
 absl::StatusOr<JudgedRow> JudgeTorchAttention(const CsvTable& table,
@@ -268,7 +312,8 @@ absl::StatusOr<JudgedRow> JudgeTorchAttention(const CsvTable& table,
                                             ReadAttentionShape(table, row));
                         return options;
                       }));
-  return JudgeCall(table, row, *estimator, chunk, EngineName(engine), expected);
+  return JudgeCall(table, row, cache, *estimator, chunk, EngineName(engine),
+                   expected);
 }
 
 absl::StatusOr<JudgedRow> JudgeMlxAttention(const CsvTable& table,
@@ -306,7 +351,8 @@ absl::StatusOr<JudgedRow> JudgeMlxAttention(const CsvTable& table,
                                             ReadAttentionShape(table, row));
                         return options;
                       }));
-  return JudgeCall(table, row, *estimator, chunk, EngineName(engine), "");
+  return JudgeCall(table, row, cache, *estimator, chunk, EngineName(engine),
+                   "");
 }
 
 absl::StatusOr<JudgedRow> JudgeTorchMask(const CsvTable& table,
@@ -396,7 +442,30 @@ absl::StatusOr<JudgedRow> JudgeModel(const CsvTable& table, std::size_t row,
   const PriceTotals price = estimator->Total({.chunks = {&chunk, 1}});
   // The measured peak counts from before the chunk, so it holds the growth.
   judged.price = SatAdd(price.transient_bytes, price.resident_bytes);
+  TG_ASSIGN_OR_RETURN(std::string model, table.Text(row, "model"));
+  cache.Describe(*estimator, {.chunks = {&chunk, 1}}, std::move(model),
+                 &judged);
   return judged;
+}
+
+absl::Status JudgeFile(
+    const std::string& file, const ValidateOptions& options,
+    EstimatorCache& cache,
+    const std::function<void(const JudgedRow&, std::size_t line)>& visit) {
+  TG_ASSIGN_OR_RETURN(const CsvTable table, ReadCsv(file));
+  const TableKind kind = KindOf(table);
+  if (kind == TableKind::kUnknown) {
+    return internal::InvalidArgument(
+        file,
+        ": nothing to validate: its columns are none of an attention, mask, "
+        "model or compute buffer table");
+  }
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    TG_ASSIGN_OR_RETURN(const JudgedRow judged,
+                        Judge(kind, table, row, options, cache));
+    visit(judged, table.line(row));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace tidegate::tools

@@ -46,6 +46,15 @@ struct JudgedRow {
   RowOutcome outcome = RowOutcome::kPriced;
   Bytes price = 0;
   Bytes measured = 0;
+  // What a calibration keeps a row under and reads from it. Empty without an
+  // estimator (building a mask).
+  std::string route;
+  std::string model;  // ModelKey()
+  std::string label;  // what the table calls the model; may be empty
+  EngineSpec spec;
+  Tokens n = 0;
+  Tokens kv_len = 0;
+  Bytes transient = 0;  // part of the price; the rest is resident growth
 };
 
 // Makes estimators, one for each engine, option and shape that occurs.
@@ -58,9 +67,19 @@ class EstimatorCache {
       const std::string& key,
       const std::function<absl::StatusOr<EstimatorOptions>()>& make);
 
+  // Fills in what a calibration reads of a row that `estimator` priced.
+  void Describe(const Estimator& estimator, const StepQuery& step,
+                std::string label, JudgedRow* row) const;
+
  private:
+  struct Entry {
+    std::unique_ptr<Estimator> estimator;
+    std::string model;
+    EngineSpec spec;
+  };
   const ValidateOptions& options_;
-  std::map<std::string, std::unique_ptr<Estimator>, std::less<>> cache_;
+  std::map<std::string, Entry, std::less<>> cache_;
+  std::map<const Estimator*, const Entry*> by_estimator_;
 };
 
 // One row. InvalidArgument when a column cannot be read.
@@ -77,6 +96,12 @@ absl::StatusOr<JudgedRow> JudgeModel(const CsvTable& table, std::size_t row,
 absl::StatusOr<JudgedRow> JudgeLlamaCpp(const CsvTable& table, std::size_t row,
                                         bool with_scratch,
                                         EstimatorCache& cache);
+
+// Every row of a file, in order, with its line. Errors as ValidateFiles().
+absl::Status JudgeFile(
+    const std::string& file, const ValidateOptions& options,
+    EstimatorCache& cache,
+    const std::function<void(const JudgedRow&, std::size_t line)>& visit);
 
 }  // namespace tidegate::tools
 

@@ -157,11 +157,27 @@ class Estimator {
   virtual Bytes SequenceBytes(Tokens tokens, Tokens chunk) const = 0;
 };
 
+// Expressions over n, kv_len and the model's widths (docs/policy-file.md), in
+// bytes. Empty ones are left out.
+struct FormulaOptions {
+  std::string transient;           // required
+  std::string largest_allocation;  // without it, the transient
+  std::string fixed;  // what no narrower chunk avoids; without it, 0
+  std::string resident_per_token;  // without it, as the shape says
+  // Values of n and kv_len at which an expression may fall.
+  std::vector<Tokens> breakpoints_n;
+  std::vector<Tokens> breakpoints_kv;
+  std::string file;  // that states them, for messages; may be empty
+  friend bool operator==(const FormulaOptions&,
+                         const FormulaOptions&) = default;
+};
+
 struct EstimatorOptions {
   ModelShape shape;
   EngineSpec engine;
-  // fused | tiled | unfused | catalog. "calibrated" is catalog here: what it is
-  // corrected by, the scheduler measures.
+  // fused | tiled | unfused | catalog | table | formula | calibrated.
+  // "calibrated" is catalog corrected by `profile`; without one it is catalog
+  // here, and what it is corrected by, the scheduler measures.
   std::string use = "catalog";
   // tiled: query and key tile. A key tile of 0 spans the whole kv length.
   Tokens tile_q = 512;
@@ -173,6 +189,14 @@ struct EstimatorOptions {
   // file for messages.
   std::string catalogue;
   std::string catalogue_file;
+  // table: text of a CSV file of measured rows, and its name for messages.
+  std::string table;
+  std::string table_file;
+  FormulaOptions formula;
+  // calibrated: text of a profile that `tidegate calibrate` wrote, and its
+  // name.
+  std::string profile;
+  std::string profile_file;
 };
 
 struct CreatedEstimator {

@@ -52,6 +52,9 @@ struct PolicyFile {
   std::optional<Tokens> tile_k;
   std::optional<std::int64_t> unknown_score_bytes;
   std::optional<std::string> catalogue;  // file that overrides the built-in one
+  std::optional<std::string> table;      // CSV of measured rows
+  FormulaOptions formula;
+  std::optional<std::string> profile;  // written by `tidegate calibrate`
 
   // [chunk]
   std::optional<std::string> chunk_policy;  // default "throttle"
@@ -89,7 +92,8 @@ struct PolicyFile {
 };
 
 // What the policy asks for of an estimator of this model on this engine. Reads
-// the catalogue file that it names: NotFound when that cannot be read.
+// the catalogue, table and profile that it names: NotFound when one cannot be
+// read.
 absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(const PolicyFile& policy,
                                                       ModelShape shape,
                                                       EngineSpec engine);

@@ -37,7 +37,9 @@ class TimelineTest : public testing::HandDrivenScheduler {
     Advance(seconds(1));
     const StepId step = running_->step;
     running_.reset();
-    return Draw(StepDone{.step = step, .live_bytes = live});
+    StepDone done{.step = step};
+    if (live.has_value()) done.live_bytes = {*live};
+    return Draw(done);
   }
   CheckedTrace Trace() {
     timeline_.Finish();

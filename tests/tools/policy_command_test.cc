@@ -15,6 +15,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::tidegate::testing::Call;
 using ::tidegate::testing::Outcome;
+using ::tidegate::testing::ReadWhole;
 using ::tidegate::testing::StatusIs;
 using ::tidegate::testing::TemporaryFolder;
 
@@ -35,6 +36,24 @@ Outcome Check(const std::string& file, bool json = false) {
   args.files = {file};
   args.json = json;
   return Call(RunPolicyCheck, args);
+}
+
+TEST(PolicyCommandTest, ACeilingBelowTheWeightsIsAnError) {
+  const TemporaryFolder folder;
+  folder.Write("config.json", ReadWhole(kConfig));
+  folder.Write("model.safetensors.index.json",
+               "{\"metadata\": {\"total_size\": 54864830464}, "
+               "\"weight_map\": {}}");
+  const std::string file = folder.Write(
+      "p.toml",
+      "[model]\nconfig = \"config.json\"\n[engine]\nname = \"mlx\"\n"
+      "version = \"0.31.2\"\ndevice = \"metal\"\n"
+      "[memory]\nceiling = \"36 GiB\"\n");
+  const Outcome outcome = Check(file);
+  EXPECT_THAT(outcome.status,
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr(file), HasSubstr("36.00 GiB"),
+                             HasSubstr("51.10 GiB"))));
 }
 
 TEST(PolicyCommandTest, SaysWhatIsInEffect) {
