@@ -1,52 +1,39 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tidegate in an engine, from the config to the last token. The engine here is
-// a loop that does nothing; RunChunk is where yours runs a forward pass.
+// Tidegate in an engine with a loop of its own, from the config to the answer.
 
 #include <iostream>
-#include <variant>
 
 #include "tidegate/tidegate.h"
 
-namespace tg = tidegate;
-
-static void RunChunk(const tg::StepChunk& chunk) {
-  std::cout << "tokens " << chunk.start << " to " << chunk.kv_len << "\n";
+static absl::Status Serve(const char* config_file) {
+  using namespace tidegate;
+  constexpr Bytes kGiB = Bytes{1} << 30;
+  const EngineSpec engine = {"mlx", "0.31.2", "metal", {}};
+  TG_ASSIGN_OR_RETURN(auto config, LoadModelConfig(config_file, {}));
+  TG_ASSIGN_OR_RETURN(auto made, CreateEstimator({config.shape, engine}));
+  SchedulerOptions options = {.estimator = std::move(made.estimator)};
+  options.memory = {.ceiling = 20 * kGiB, .base = 16 * kGiB};
+  TG_ASSIGN_OR_RETURN(auto gate, PullScheduler::Create(std::move(options)));
+  const Instant now{};  // your clock
+  const Arrive request = {.id = 1, .request = {.prompt_tokens = 9000}};
+  TG_RETURN_IF_ERROR(gate->Submit(request, now));
+  while (const std::optional<Work> work = gate->Next(now)) {
+    if (const auto* run = std::get_if<RunStep>(&*work)) {
+      std::cout << "run tokens up to " << run->chunks[0].kv_len << "\n";
+      TG_RETURN_IF_ERROR(gate->Complete(run->step, StepOutcome::Done(), now));
+    } else if (const auto* decode = std::get_if<StartDecode>(&*work)) {
+      TG_RETURN_IF_ERROR(gate->Finish(decode->id, now));
+    } else if (const auto* answer = std::get_if<Answer>(&*work)) {
+      std::cout << OutcomeName(answer->outcome) << answer->reason << "\n";
+    }
+  }
+  return absl::OkStatus();
 }
 
 int main(int argc, char** argv) {
-  const auto config =
-      tg::LoadModelConfig(argc > 1 ? argv[1] : "config.json", {});
-  if (!config.ok()) return std::cerr << config.status().message() << "\n", 1;
-  auto made = tg::CreateEstimator(
-      {.shape = config->shape, .engine = {"mlx", "0.31.2", "metal", {}}});
-  if (!made.ok()) return std::cerr << made.status().message() << "\n", 1;
-  const tg::Bytes gib = tg::Bytes{1} << 30;
-  auto scheduler = tg::Scheduler::Create(
-      {.estimator = std::move(made->estimator),
-       .memory = {.ceiling = 20 * gib, .base = 16 * gib}});
-  if (!scheduler.ok())
-    return std::cerr << scheduler.status().message() << "\n", 1;
-
-  std::vector<tg::Event> events = {tg::Arrive{
-      .id = 1, .request = {.prompt_tokens = 9000, .max_output_tokens = 100}}};
-  while (!events.empty()) {
-    std::vector<tg::Action> actions;
-    const auto handled =
-        (*scheduler)->Handle(events.back(), tg::Instant{}, &actions);
-    if (!handled.ok()) return std::cerr << handled.message() << "\n", 1;
-    events.pop_back();
-    for (const tg::Action& action : actions) {
-      if (const auto* run = std::get_if<tg::RunStep>(&action)) {
-        RunChunk(run->chunks[0]);
-        events.push_back(tg::StepDone{.step = run->step});
-      } else if (const auto* decode = std::get_if<tg::StartDecode>(&action)) {
-        events.push_back(tg::Finished{decode->id});
-      } else if (const auto* reject = std::get_if<tg::Reject>(&action)) {
-        std::cout << "refused: " << reject->reason << "\n";
-      }
-    }
-  }
-  return (*scheduler)->Stats().finished == 1 ? 0 : 1;
+  const absl::Status status = Serve(argc > 1 ? argv[1] : "config.json");
+  if (!status.ok()) std::cerr << status.message() << "\n";
+  return status.ok() ? 0 : 1;
 }

@@ -139,7 +139,9 @@ class Core final : public Scheduler {
     for (const Step& step : running_) each(step);
     each(forming_);
   }
-  ChunkPolicy::Choice NextChunk(const Request& request, Bytes freed) const;
+  // `steps_ended`: as if the running steps had, whose growth stays.
+  ChunkPolicy::Choice NextChunk(const Request& request, Bytes freed,
+                                bool steps_ended = false) const;
   void Join(Request& request, const ChunkPolicy::Choice& choice);
   void Launch();
 

@@ -284,7 +284,7 @@ Core::Attempt Core::TryRun(Request& request, bool safely) {
     choice = FirstChunk(request);
     // It fits when the running steps have ended: nobody goes on before it.
     if (choice.n == 0 && !running_.empty() &&
-        NextChunk(request, ledger_.in_flight()).n > 0) {
+        NextChunk(request, 0, /*steps_ended=*/true).n > 0) {
       draining_ = true;
       return Attempt::kBlocked;
     }

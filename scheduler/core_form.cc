@@ -167,11 +167,16 @@ Tokens Core::WidestLeft() const {
   return limits_.max - forming_.chunk_tokens;
 }
 
-ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed) const {
+ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
+                                    bool steps_ended) const {
   const RequestView& view = request.view;
   MemoryView memory = ViewFor(request, freed);
+  Bytes transients = 0;
   for (const Step& step : running_) {
-    memory.limits.base = SatAdd(memory.limits.base, step.price.transient_bytes);
+    transients = SatAdd(transients, step.price.transient_bytes);
+  }
+  if (!steps_ended) {
+    memory.limits.base = SatAdd(memory.limits.base, transients);
   }
   const ChunkLimits limits = LimitsFor(request);
   const Tokens left = request.request.prompt_tokens - view.done;
@@ -204,7 +209,8 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed) const {
   const Bytes need =
       SatAdd(choice.price.transient_bytes, choice.price.resident_bytes,
              forming_.price.resident_bytes);
-  if (choice.n > widest || need > FreeRoom() + std::min(freed, Live())) {
+  if (choice.n > widest || need > FreeRoom() + std::min(freed, Live()) +
+                                      (steps_ended ? transients : 0)) {
     choice.n = 0;
   }
   return choice;

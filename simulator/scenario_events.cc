@@ -22,7 +22,7 @@ constexpr auto kEventKeys = std::to_array<string_view>(
     {"at", "arrive", "cancel", "base", "ceiling", "observe"});
 constexpr auto kArriveKeys = std::to_array<string_view>(
     {"id", "prompt_tokens", "cached_tokens", "max_output_tokens",
-     "output_tokens", "mask", "spans", "priority"});
+     "output_tokens", "mask", "spans", "priority", "tenant"});
 constexpr auto kObserveKeys =
     std::to_array<string_view>({"n", "kv_len", "transient"});
 
@@ -74,6 +74,7 @@ absl::Status ReadArrive(ScenarioReader& event, Scenario* scenario,
       std::min(driven.output_tokens, asked.max_output_tokens);
   asked.mask = in.MaskOrCausal();
   ReadSpans(in, &asked.uncuttable);
+  if (in.Find("tenant") != nullptr) driven.arrive.tenant = in.Text("tenant");
   driven.arrive.priority = in.IntOr("priority", 0, -kPriorityMax, kPriorityMax);
   TG_RETURN_IF_ERROR(in.status());
   timed->input = ArriveInput{scenario->requests.size()};

@@ -301,15 +301,15 @@ struct BadProfile {
 
 void PrintTo(const BadProfile& bad, std::ostream* out) { *out << bad.text; }
 
-class BadProfileTest : public ::testing::TestWithParam<BadProfile> {};
+class BadTimeProfileTest : public ::testing::TestWithParam<BadProfile> {};
 
-TEST_P(BadProfileTest, IsRefusedWithFileLineAndColumn) {
+TEST_P(BadTimeProfileTest, IsRefusedWithFileLineAndColumn) {
   EXPECT_THAT(ParseTimeProfile(std::string(kHeader) + GetParam().text, "p.csv"),
               StatusIs(kInvalid, HasSubstr(GetParam().message)));
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Rows, BadProfileTest,
+    Rows, BadTimeProfileTest,
     ::testing::Values(
         BadProfile{"stp,1,1,,,5\n",
                    "p.csv:2: column part: expected one of fixed, tokens, "

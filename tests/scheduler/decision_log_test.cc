@@ -65,7 +65,9 @@ TEST(DecisionLineTest, EveryEventAndActionIsOneLineOfJson) {
                                      ReclaimDone{},
                                      ReleasePending{},
                                      Released{},
-                                     Observe{}};
+                                     Observe{},
+                                     DecodeFailed{},
+                                     PolicyChanged{}};
   ASSERT_EQ(events.size(), std::variant_size_v<Event>);
   const std::vector<Action> actions = {RunStep{},   Admit{},   Reject{},
                                        Reclaim{},   Preempt{}, StartDecode{},

@@ -7,8 +7,10 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <random>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "tests/service/harness.h"
@@ -31,7 +33,8 @@ namespace asio = boost::asio;
 // Two workers; each job runs on one of them.
 class RandomEngine final : public Engine {
  public:
-  explicit RandomEngine(std::uint64_t seed) : random_(seed) {
+  RandomEngine(std::uint64_t seed, const StepShape& shape)
+      : shape_(shape), random_(seed) {
     for (int i = 0; i < 2; ++i) {
       workers_.emplace_back([this] { Work(); });
     }
@@ -46,23 +49,30 @@ class RandomEngine final : public Engine {
   }
 
   void Run(const RunStep& step, StepCompletion done) override {
-    EXPECT_FALSE(running_.exchange(true)) << "two steps at once";
-    Held(step.chunks[0].id, true);
+    EXPECT_LE(++running_, shape_.in_flight) << "too many steps at once";
+    for (const StepChunk& chunk : step.chunks) Held(chunk.id, true);
     const auto dice = Roll(50);
     if (dice == 0) {
-      running_ = false;
+      --running_;
       throw std::runtime_error("the device hiccups");
     }
+    StepMeasurement measured;
+    for (const RequestId id : step.decodes) {
+      measured.decodes.push_back({id, 1, Roll(3) == 0});
+    }
     auto handle = std::make_shared<StepCompletion>(std::move(done));
-    Do([this, dice, handle] {
-      running_ = false;
+    Do([this, dice, handle, measured] {
+      --running_;
       if (dice == 1) return;  // Dropped.
       if (dice == 2) {
         handle->Complete(StepOutcome::OutOfMemory());
       } else if (dice == 3) {
         handle->Complete(StepOutcome::Failed("bad luck"));
       } else {
-        handle->Complete(StepOutcome::Done());
+        for (const DecodeResult& result : measured.decodes) {
+          if (result.finished) Held(result.id, false);
+        }
+        handle->Complete(StepOutcome::Done(measured));
       }
       handle->Complete(StepOutcome::Failed("twice"));
     });
@@ -126,13 +136,14 @@ class RandomEngine final : public Engine {
     }
   }
 
+  const StepShape shape_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::mt19937_64 random_;
   std::deque<std::function<void()>> jobs_;
   std::set<RequestId> held_;
   bool stop_ = false;
-  std::atomic<bool> running_{false};
+  std::atomic<int> running_{0};
   std::atomic<int> releases_{0};
   std::atomic<int> preemptions_{0};
   std::vector<std::thread> workers_;
@@ -166,17 +177,31 @@ asio::awaitable<void> Client(Service& service, Tokens prompt, Tally& tally,
   }
 }
 
-TEST(ServiceStressTest, EveryClientResumesOnceAndTheLedgerEndsAtZero) {
+struct Engines {
+  const char* name;
+  StepShape shape;
+};
+
+class ServiceStressTest : public ::testing::TestWithParam<Engines> {};
+
+// TIDEGATE_STRESS_REQUESTS: how many, all threads together.
+int Requests() {
+  const char* wanted = std::getenv("TIDEGATE_STRESS_REQUESTS");
+  return wanted != nullptr ? std::max(8, std::atoi(wanted)) : 800;
+}
+
+TEST_P(ServiceStressTest, EveryClientResumesOnceAndTheLedgerEndsAtZero) {
   constexpr int kThreads = 8;
-  constexpr int kRequestsEach = 100;
+  const int kRequestsEach = Requests() / kThreads;
   const std::uint64_t seed = std::random_device{}();
   std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
-  auto engine = std::make_shared<RandomEngine>(seed);
+  auto engine = std::make_shared<RandomEngine>(seed, GetParam().shape);
   auto clock = std::make_shared<testing::ManualClock>();
   Tally tally;
   testing::Threads threads(kThreads);
   SchedulerOptions scheduler = testing::SmallDevice();
   scheduler.queue_max = 300;
+  scheduler.step = GetParam().shape;
   auto created = Service::Create({.scheduler = scheduler, .clock = clock},
                                  engine, threads.executor());
   ASSERT_THAT(created, testing::IsOk());
@@ -203,7 +228,7 @@ TEST(ServiceStressTest, EveryClientResumesOnceAndTheLedgerEndsAtZero) {
     });
   }
   for (std::thread& submitter : submitters) submitter.join();
-  constexpr int kAll = kThreads * kRequestsEach;
+  const int kAll = kThreads * kRequestsEach;
   // Pauses after failures pass at once.
   EXPECT_TRUE(testing::Eventually([&] {
     if (clock->armed()) clock->Advance(std::chrono::seconds(1));
@@ -226,6 +251,16 @@ TEST(ServiceStressTest, EveryClientResumesOnceAndTheLedgerEndsAtZero) {
   EXPECT_EQ(tally.finished + tally.cancelled + tally.rejected, kAll);
   EXPECT_EQ(engine.use_count(), 1);
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Engines, ServiceStressTest,
+    ::testing::Values(
+        Engines{"ThatDecodesByItself", {}},
+        Engines{"ThatMixes",
+                {.sequences = 3, .decode = StepShape::Decode::kMixed}},
+        Engines{"WithStepsInFlight",
+                {.decode = StepShape::Decode::kBetween, .in_flight = 2}}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace tidegate

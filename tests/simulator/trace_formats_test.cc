@@ -270,7 +270,12 @@ TEST(TraceFormatsTest, NoRequestsAtAllCannotBeAskedFor) {
 // ServeGen: a window of ten minutes without requests, and one with 60.
 class ServeGenTest : public ::testing::Test {
  protected:
-  ServeGenTest() : folder_(::testing::TempDir() + "servegen_test/") {
+  // Of its own: tests run beside each other.
+  ServeGenTest()
+      : folder_(
+            ::testing::TempDir() + "servegen_" +
+            ::testing::UnitTest::GetInstance()->current_test_info()->name() +
+            "/") {
     std::filesystem::create_directories(folder_);
   }
   ~ServeGenTest() override { std::filesystem::remove_all(folder_); }

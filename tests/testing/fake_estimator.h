@@ -66,20 +66,24 @@ class FakeEstimator final : public Estimator {
 
   std::string_view Name() const override { return "fake"; }
 
+  // Sequences of a step add up.
   PriceTotals Total(const StepQuery& step) const override {
     PriceTotals totals;
-    if (step.chunks.empty()) {
+    if (step.decode_tokens > 0) {
       totals.transient_bytes =
           Transient(step.decode_tokens, step.decode_kv_len);
-      return totals;
+      if (!preallocated) {
+        totals.resident_bytes = SatMul(kv_per_token, step.decode_tokens);
+      }
     }
-    const Chunk& chunk = step.chunks.front();
-    totals.transient_bytes = Transient(chunk.n, chunk.kv_len);
-    totals.largest_allocation_bytes = totals.transient_bytes / 2;
-    totals.fixed_in_n_bytes = 0;
-    if (!preallocated) {
-      totals.resident_bytes = SequenceBytes(chunk.kv_len, chunk.n) -
-                              SequenceBytes(chunk.kv_len - chunk.n, chunk.n);
+    for (const Chunk& chunk : step.chunks) {
+      const Bytes transient = Transient(chunk.n, chunk.kv_len);
+      totals.transient_bytes = SatAdd(totals.transient_bytes, transient);
+      totals.largest_allocation_bytes =
+          std::max(totals.largest_allocation_bytes, transient / 2);
+      if (preallocated) continue;
+      totals.resident_bytes += SequenceBytes(chunk.kv_len, chunk.n) -
+                               SequenceBytes(chunk.kv_len - chunk.n, chunk.n);
     }
     return totals;
   }
