@@ -35,8 +35,8 @@ class RandomEvents {
  public:
   explicit RandomEvents(std::uint64_t seed) : random_(seed) {
     for (bool& on : on_) on = Percent(50);
-    // A burst takes as long as a hundred other seeds.
-    on_[Index(Fault::kBurst)] = Percent(1);
+    // A burst takes as long as a thousand other seeds.
+    on_[Index(Fault::kBurst)] = In(1, 1000) <= 3;
     on_[Index(Fault::kLongPrompt)] = Percent(10);
     DrawOptions();
     judge_.emplace(options_);
@@ -105,7 +105,7 @@ class RandomEvents {
         .max = In(8, 200), .floor = In(1, 100), .quantum = In(1, 64)};
     if (On(Fault::kLongPrompt)) {
       options_.memory.ceiling = In(10'000'000, 200'000'000);
-      options_.chunk = {.max = 65'536, .floor = 1024, .quantum = 1024};
+      options_.chunk = {.max = 262'144, .floor = 16'384, .quantum = 16'384};
     }
     options_.order_policy = Of({"fcfs", "priority", "fair"});
     if (Percent(15)) options_.chunk_policy = "fixed";
@@ -397,7 +397,8 @@ class RandomEvents {
     if (Percent(30)) options->admission_policy = Of({"reserve", "optimistic"});
     if (Percent(30)) options->chunk_policy = Of({"fixed", "throttle"});
     if (Percent(30)) options->memory.ceiling = In(1, 20'000);
-    if (Percent(30)) options->chunk.max = In(1, 200);
+    // Ten million tokens are to end some day.
+    if (!On(Fault::kLongPrompt) && Percent(30)) options->chunk.max = In(1, 200);
     if (Percent(30)) options->step = AnyShape();
     if (Percent(30)) options->ladder = {"model", "cache", "preempt"};
     if (Percent(30)) options->queue_max = In(-1, 3);

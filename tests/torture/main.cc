@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
@@ -43,6 +44,11 @@ int Main(int argc, char** argv) {
   app.add_option("--harness", harness, "events, scenarios or both")
       ->capture_default_str()
       ->check(CLI::IsMember({"events", "scenarios", "both"}));
+  int longest = static_cast<int>(options.longest.count());
+  app.add_option("--longest", longest,
+                 "Seconds after which a seed counts as one that never ends")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
   app.add_flag("--json", json, "One JSON object instead of text");
   try {
     app.parse(argc, argv);
@@ -53,6 +59,7 @@ int Main(int argc, char** argv) {
     return 2;
   }
   options.json = json;
+  options.longest = std::chrono::seconds(longest);
   options.progress = isatty(STDERR_FILENO) == 1;
   std::vector<Harness> harnesses;
   if (harness != "scenarios") harnesses.push_back(EventsHarness());
