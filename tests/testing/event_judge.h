@@ -45,6 +45,7 @@ class EventJudge {
   struct Open {
     Stage stage = Stage::kWaiting;
     Arrive arrive;
+    Tokens computed = 0;     // of its prompt, since it was last admitted
     bool admitted = false;   // once
     bool disturbed = false;  // failed or preempted: it may have to pause
   };
@@ -200,7 +201,11 @@ class EventJudge {
     } else if (const auto* ran = std::get_if<StepDone>(&event)) {
       ++counts_.steps;
       if (!ran->live_bytes.empty()) measured_ = true;
-      counts_.chunks += std::ssize(running_.at(ran->step).chunks);
+      const RunStep& run = running_.at(ran->step);
+      counts_.chunks += std::ssize(run.chunks);
+      for (const StepChunk& chunk : run.chunks) {
+        open_.at(chunk.id).computed += chunk.n;
+      }
       EndStep(ran->step, ran->decodes);
     } else if (const auto* failed = std::get_if<StepFailed>(&event)) {
       for (auto& [id, open] : open_) {
@@ -235,6 +240,7 @@ class EventJudge {
       }
       Open& open = open_.at(preempt->id);
       open.stage = Stage::kWaiting;
+      open.computed = 0;
       open.disturbed = true;
     } else if (const auto* decode = std::get_if<StartDecode>(&action)) {
       if (Find(decode->id) != Stage::kPrefill) {

@@ -107,6 +107,13 @@ class RandomEvents {
       options_.memory.ceiling = In(10'000'000, 200'000'000);
       options_.chunk = {.max = 262'144, .floor = 16'384, .quantum = 16'384};
     }
+    if (Percent(15)) {
+      // Enough, in chunks of such a width that it is noticed.
+      truthful_ = true;
+      unpriced_growth_ = In(64, 300);
+      options_.memory.ceiling = In(10'000, 400'000);
+      options_.chunk.max = In(130, 400);
+    }
     options_.order_policy = Of({"fcfs", "priority", "fair"});
     if (Percent(15)) options_.chunk_policy = "fixed";
     if (Percent(15)) options_.admission_policy = "bankers";
@@ -170,8 +177,22 @@ class RandomEvents {
     return std::next(running.begin(), In(0, std::ssize(running) - 1))->first;
   }
 
+  // What is live when `ran` has ended: what was there before, what is priced,
+  // and what grows beside every price.
+  Bytes Truth(const RunStep* ran) const {
+    Bytes live = SatAdd(judge_->Stats().memory.kv, options_.memory.base);
+    Tokens computed = 0;
+    for (const auto& [id, open] : judge_->open()) computed += open.computed;
+    if (ran != nullptr) {
+      live = SatAdd(live, ran->price.resident_bytes);
+      for (const StepChunk& chunk : ran->chunks) computed += chunk.n;
+    }
+    return std::min(SatAdd(live, SatMul(unpriced_growth_, computed)),
+                    Bytes{1} << 40);
+  }
+
   // One entry for each rank; empty where readings have stopped.
-  std::vector<Bytes> AnyReading(Bytes high) {
+  std::vector<Bytes> AnyReading(Bytes high, const RunStep* ran = nullptr) {
     if (On(Fault::kNoReading) && Percent(50)) {
       ++Count(Fault::kNoReading);
       return {};
@@ -181,15 +202,12 @@ class RandomEvents {
       return frozen_;
     }
     std::vector<Bytes> reading;
-    const MemoryClasses memory = judge_->Stats().memory;
     const bool lies = On(Fault::kLyingReading) && Percent(70);
     if (lies) ++Count(Fault::kLyingReading);
+    const Bytes truth = Truth(ran);
     const std::size_t ranks = std::max<std::size_t>(1, options_.ranks.size());
     for (std::size_t i = 0; i < ranks; ++i) {
-      const Bytes held = SatAdd(memory.kv, options_.memory.base);
-      const Bytes live = truthful_ || lies
-                             ? std::min<Bytes>(held, Bytes{1} << 40)
-                             : In(0, high);
+      const Bytes live = truthful_ || lies ? truth : In(0, high);
       reading.push_back(lies ? live / 100 * In(90, 110) : live);
     }
     return frozen_ = reading;
@@ -201,7 +219,7 @@ class RandomEvents {
     for (const RequestId id : run.decodes) {
       if (Percent(40)) done.decodes.push_back({id, In(0, 4), Percent(40)});
     }
-    if (Percent(50)) done.live_bytes = AnyReading(12'000);
+    if (Percent(50)) done.live_bytes = AnyReading(12'000, &run);
     if (Percent(50)) done.peak_bytes = AnyReading(20'000);
     if (Percent(50)) done.took = Duration(In(1, 1'000'000));
     return done;
@@ -477,6 +495,7 @@ class RandomEvents {
   std::mt19937_64 random_;
   std::array<bool, kFaults> on_{};
   bool truthful_ = Percent(50);
+  Bytes unpriced_growth_ = 0;  // of every token
   SchedulerOptions options_;
   std::optional<EventJudge> judge_;
   TortureCounts counts_;
