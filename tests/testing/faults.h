@@ -22,7 +22,7 @@ enum class Fault {
   kEngineError,       // a step or a decode fails
   kOutOfMemory,       // likewise, for lack of memory
   kFruitlessReclaim,  // it frees nothing
-  kLateReclaim,       // answered after it was given up
+  kLateReclaim,       // answered when it was, or is about to be, given up
   kGreedyReclaim,     // it frees more than was asked
   kNoReading,         // readings stop
   kFrozenReading,     // they repeat themselves

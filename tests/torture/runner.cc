@@ -257,9 +257,12 @@ Json CountsJson(const TortureCounts& counts) {
 
 void PrintCounts(const std::string& name, const TortureCounts& counts,
                  std::ostream& out) {
-  out << name << ": " << counts.requests << " requests, " << counts.events
-      << " events (" << counts.refused << " refused), " << counts.steps
-      << " steps, " << counts.chunks << " chunks\n";
+  out << name << ": " << counts.requests << " requests, ";
+  if (counts.events > 0) {
+    out << counts.events << " events (" << counts.refused << " refused), "
+        << counts.steps << " steps, ";
+  }
+  out << counts.chunks << " chunks\n";
   for (std::size_t i = 0; i < kFaults; ++i) {
     if (counts.faults[i] == 0) continue;
     out << "  " << std::left << std::setw(20) << kFaultNames[i] << std::right

@@ -3,8 +3,13 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -51,7 +56,7 @@ struct Ran {
   std::string out;
   std::string err;
 };
-Ran Run(const TortureOptions& options, const Harness& harness) {
+Ran Torture(const TortureOptions& options, const Harness& harness) {
   std::ostringstream out;
   std::ostringstream err;
   const int code = RunTorture(options, {harness}, out, err);
@@ -59,8 +64,8 @@ Ran Run(const TortureOptions& options, const Harness& harness) {
 }
 
 TEST(TortureTest, AllSeedsRunWhenEveryLawHolds) {
-  const Ran ran = Run({.first = 5, .seeds = 40, .jobs = 3, .json = true},
-                      BadAt(1000, [] { return SeedResult{}; }));
+  const Ran ran = Torture({.first = 5, .seeds = 40, .jobs = 3, .json = true},
+                          BadAt(1000, [] { return SeedResult{}; }));
   EXPECT_EQ(ran.code, 0);
   const auto json = nlohmann::json::parse(ran.out);
   EXPECT_EQ(json["done"], 40);
@@ -69,8 +74,9 @@ TEST(TortureTest, AllSeedsRunWhenEveryLawHolds) {
 }
 
 TEST(TortureTest, ABrokenLawEndsWithTheLineThatReplaysIt) {
-  const Ran ran = Run({.seeds = 40, .jobs = 2},
-                      BadAt(17, [] { return SeedResult{.wrong = "a law"}; }));
+  const Ran ran =
+      Torture({.seeds = 40, .jobs = 2},
+              BadAt(17, [] { return SeedResult{.wrong = "a law"}; }));
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.out, HasSubstr("made-up of seed 17: a law\n"
                                  "  shortest run of 17\n"));
@@ -79,20 +85,20 @@ TEST(TortureTest, ABrokenLawEndsWithTheLineThatReplaysIt) {
 }
 
 TEST(TortureTest, AnInvariantThatStopsTheProcessStillNamesItsSeed) {
-  const Ran ran = Run({.seeds = 40, .jobs = 2}, BadAt(17, [] {
-                        TG_CHECK(1 + 1 == 3);
-                        return SeedResult{};
-                      }));
+  const Ran ran = Torture({.seeds = 40, .jobs = 2}, BadAt(17, [] {
+                            TG_CHECK(1 + 1 == 3);
+                            return SeedResult{};
+                          }));
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.out, HasSubstr("of seed 17: stopped by signal 6"));
   EXPECT_THAT(ran.out, HasSubstr("--first 17"));
 }
 
 TEST(TortureTest, ACrashStillNamesItsSeed) {
-  const Ran ran = Run({.seeds = 40, .jobs = 2, .json = true}, BadAt(17, [] {
-                        std::raise(SIGSEGV);
-                        return SeedResult{};
-                      }));
+  const Ran ran = Torture({.seeds = 40, .jobs = 2, .json = true}, BadAt(17, [] {
+                            raise(SIGSEGV);
+                            return SeedResult{};
+                          }));
   EXPECT_EQ(ran.code, 1);
   const auto json = nlohmann::json::parse(ran.out);
   EXPECT_EQ(json["seed"], 17);
@@ -102,12 +108,12 @@ TEST(TortureTest, ACrashStillNamesItsSeed) {
 
 TEST(TortureTest, ASeedThatDoesNotEndIsNamed) {
   const Ran ran =
-      Run({.seeds = 40, .jobs = 2, .longest = std::chrono::seconds(0)},
-          BadAt(17, [] {
-            std::atomic<bool> forever{true};
-            while (forever) std::this_thread::yield();
-            return SeedResult{};
-          }));
+      Torture({.seeds = 40, .jobs = 2, .longest = std::chrono::seconds(0)},
+              BadAt(17, [] {
+                std::atomic<bool> forever{true};
+                while (forever) std::this_thread::yield();
+                return SeedResult{};
+              }));
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.out, HasSubstr("of seed 17: still running after 0 s"));
 }
@@ -115,7 +121,7 @@ TEST(TortureTest, ASeedThatDoesNotEndIsNamed) {
 TEST(TortureTest, EventsAreCountedByKindOfFault) {
   const Harness events = EventsHarness();
   testing::TortureCounts counts;
-  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     const SeedResult result = events.run(seed);
     EXPECT_THAT(result.wrong, IsEmpty());
     counts.Add(result.counts);
@@ -179,7 +185,7 @@ TEST(CatchAbortTest, AnswersTheInvariantThatBroke) {
   EXPECT_THAT(CatchAbort([] { TG_CHECK(2 + 2 == 5); }),
               HasSubstr("invariant broken: 2 + 2 == 5"));
   EXPECT_THAT(CatchAbort([] {}), IsEmpty());
-  EXPECT_THAT(CatchAbort([] { std::raise(SIGFPE); }),
+  EXPECT_THAT(CatchAbort([] { raise(SIGFPE); }),
               HasSubstr("stopped by signal"));
 }
 
