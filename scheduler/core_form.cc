@@ -70,7 +70,8 @@ bool Core::FormNext() {
   suspect = Mixes() ? Suspect() : nullptr;
   if (suspect == nullptr) return false;
   if (isolated_last_ && FormAlone(*suspect)) return true;
-  if (!last_resort()) return false;
+  suspect = Suspect();  // it may have been given up
+  if (suspect == nullptr || !last_resort()) return false;
   forming_ = {};
   TryRun(*suspect, /*safely=*/false);
   isolated_last_ = !forming_.empty();

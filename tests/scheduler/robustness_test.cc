@@ -160,5 +160,20 @@ TEST_F(RobustnessTest, SuspectsGoOnWhereNoSafeOrderIsLeft) {
   EXPECT_THAT(Of<RunStep>(actions), SizeIs(1));
 }
 
+TEST_F(RobustnessTest, ASuspectThatIsGivenUpIsNotAskedAgain) {
+  options_.step.sequences = 2;
+  Submit(1, 2000);
+  Done();
+  Fail();
+  // Its remainder fits no longer: given up when that has lasted.
+  Send(MemoryReading{{9990}});
+  std::size_t ends = 0;
+  for (int second = 0; second < 40; ++second) {
+    Advance(std::chrono::seconds(1));
+    ends += Of<Reject>(Send(Wake{})).size();
+  }
+  EXPECT_EQ(ends, 1u);
+}
+
 }  // namespace
 }  // namespace tidegate
