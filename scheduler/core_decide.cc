@@ -248,8 +248,8 @@ Core::Attempt Core::TryStart(Request& request) {
     claim = later;
   }
   // What is live from its admission on must not push out what the step holds
-  // already.
-  if (resident > 0 && !forming_.empty() &&
+  // already, nor what those need that run.
+  if (resident > 0 && !(forming_.empty() && running_.empty()) &&
       SatAdd(forming_.price.transient_bytes, forming_.price.resident_bytes,
              resident) > FreeRoom()) {
     return Attempt::kBlocked;

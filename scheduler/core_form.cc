@@ -40,6 +40,12 @@ bool Core::FormNext() {
   Request* suspect = Mixes() ? Suspect() : nullptr;
   if (suspect != nullptr && !isolated_last_ && FormAlone(*suspect)) return true;
 
+  // Memory that others took may have left no safe order. Somebody goes on all
+  // the same, and what is missing then is made.
+  const auto last_resort = [this] {
+    return forming_.empty() && running_.empty() && table_.decoding() == 0 &&
+           !memory_.reclaiming() && !wake_.has_value();
+  };
   forming_ = {};
   draining_ = false;
   if (decode == Decode::kMixed ||
@@ -48,12 +54,7 @@ bool Core::FormNext() {
   }
   if (decode != Decode::kBetween || forming_.empty()) {
     Serve(/*safely=*/true);
-    // Memory that others took may have left no safe order. Somebody goes on all
-    // the same, and what is missing then is made.
-    if (forming_.empty() && running_.empty() && table_.decoding() == 0 &&
-        !memory_.reclaiming() && !wake_.has_value()) {
-      Serve(/*safely=*/false);
-    }
+    if (last_resort()) Serve(/*safely=*/false);
   }
   if (draining_ && forming_.chunks.empty()) {
     forming_ = {};
@@ -67,7 +68,14 @@ bool Core::FormNext() {
   }
   // The suspect may have ended meanwhile.
   suspect = Mixes() ? Suspect() : nullptr;
-  return suspect != nullptr && isolated_last_ && FormAlone(*suspect);
+  if (suspect == nullptr) return false;
+  if (isolated_last_ && FormAlone(*suspect)) return true;
+  suspect = Suspect();  // it may have been given up
+  if (suspect == nullptr || !last_resort()) return false;
+  forming_ = {};
+  TryRun(*suspect, /*safely=*/false);
+  isolated_last_ = !forming_.empty();
+  return isolated_last_;
 }
 
 bool Core::FormAlone(Request& suspect) {

@@ -17,6 +17,10 @@ constexpr int kFruitlessMax = 3;
 
 using Wide = __int128;
 
+// More than any device has: a reading beyond it says no more, and what is short
+// of it or above the line can still be computed.
+constexpr Bytes kLiveMax = Bytes{1} << 61;
+
 // Longest lag of a release that is waited for where no reading comes.
 constexpr Duration kConfirmation = std::chrono::seconds(1);
 
@@ -91,8 +95,9 @@ void MemoryState::Change(const MemoryLimits& limits,
 // prices were too high, and the sum is right all the same.
 Bytes MemoryState::Live(Bytes resident) const {
   const Bytes held = SatAdd(resident, unconfirmed_);
-  return std::max<Bytes>(
-      0, elsewhere_ < 0 ? elsewhere_ + held : SatAdd(elsewhere_, held));
+  return std::clamp<Bytes>(
+      elsewhere_ < 0 ? elsewhere_ + held : SatAdd(elsewhere_, held), 0,
+      kLiveMax);
 }
 
 void MemoryState::Read(std::span<const Bytes> live, Bytes resident) {

@@ -100,5 +100,80 @@ TEST_F(RobustnessTest, APoolBesideWhatDecodingWillGrowStays) {
   EXPECT_THAT(Of<Reclaim>(Done(1024 + 4096)), IsEmpty());
 }
 
+// A running step was started on room that an admission may not take away: a
+// prefix is live from its admission on.
+TEST_F(RobustnessTest, APinnedPrefixDoesNotTakeTheRoomOfARunningStep) {
+  options_.step.in_flight = 2;
+  ASSERT_THAT(Of<RunStep>(Submit(1, 1024)), SizeIs(1));
+  EXPECT_EQ(scheduler().Stats().memory.in_flight, 5120);
+  // 5,000 bytes beside the 5,120 of the step are more than 10,000.
+  const auto beside =
+      Send(Arrive{.id = 2,
+                  .request = {.prompt_tokens = 5001, .cached_tokens = 5000},
+                  .prefix_bytes = 5000});
+  EXPECT_THAT(Of<Admit>(beside), IsEmpty());
+  const auto after = Done();
+  EXPECT_THAT(Of<Admit>(after), SizeIs(1));
+  EXPECT_THAT(Of<RunStep>(after), SizeIs(1));
+}
+
+TEST_F(RobustnessTest, APinnedPrefixThatFitsBesideARunningStepIsAdmitted) {
+  options_.step.in_flight = 2;
+  Submit(1, 1024);
+  running_.reset();
+  const auto beside =
+      Send(Arrive{.id = 2,
+                  .request = {.prompt_tokens = 4001, .cached_tokens = 4000},
+                  .prefix_bytes = 4000});
+  EXPECT_THAT(Of<Admit>(beside), SizeIs(1));
+  EXPECT_THAT(Of<RunStep>(beside), SizeIs(1));
+}
+
+// What the next token lacks was more than a number holds, and taken for less
+// than nothing.
+TEST_F(RobustnessTest, ADecodeTokenThatLacksMoreThanEveryDeviceHasWaits) {
+  options_.step.decode = StepShape::Decode::kMixed;
+  Submit(1, 64, 10);
+  ASSERT_THAT(Of<StartDecode>(Done()), SizeIs(1));
+  ASSERT_THAT(Of<RunStep>(Send(CeilingChanged{1})), IsEmpty());
+  const auto after = Done(kBytesMax);
+  EXPECT_THAT(Of<RunStep>(after), IsEmpty());
+  EXPECT_THAT(Of<WakeAt>(after), SizeIs(1));
+}
+
+// Those whose steps failed run alone, but only in a safe order; when there was
+// none for anybody, nobody ran.
+TEST_F(RobustnessTest, SuspectsGoOnWhereNoSafeOrderIsLeft) {
+  options_.admission_policy = "bankers";
+  options_.step.sequences = 2;
+  for (const RequestId id : {1, 2}) {
+    Send(Arrive{.id = id,
+                .request = {.prompt_tokens = 4000, .cached_tokens = 3000},
+                .prefix_bytes = 3000});
+    ASSERT_TRUE(running_.has_value());
+    ASSERT_EQ(running_->chunks[0].id, id);
+    Fail(StepFailure::kOther);
+  }
+  Advance(std::chrono::seconds(1));
+  // Beside the other's prefix neither can end, though each can go on.
+  const auto actions = Send(CeilingChanged{7000});
+  EXPECT_THAT(Of<RunStep>(actions), SizeIs(1));
+}
+
+TEST_F(RobustnessTest, ASuspectThatIsGivenUpIsNotAskedAgain) {
+  options_.step.sequences = 2;
+  Submit(1, 2000);
+  Done();
+  Fail();
+  // Its remainder fits no longer: given up when that has lasted.
+  Send(MemoryReading{{9990}});
+  std::size_t ends = 0;
+  for (int second = 0; second < 40; ++second) {
+    Advance(std::chrono::seconds(1));
+    ends += Of<Reject>(Send(Wake{})).size();
+  }
+  EXPECT_EQ(ends, 1u);
+}
+
 }  // namespace
 }  // namespace tidegate

@@ -2,8 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // An estimator whose every price is drawn from a seed: kernels that change with
-// n and with the kv length, fixed parts, windows, dips inside a kernel. Its
-// breakpoints come from scanning, so that they are right by construction.
+// n and with the kv length, fixed parts, windows.
 
 #ifndef TIDEGATE_TESTS_TESTING_FAKE_ESTIMATOR_H_
 #define TIDEGATE_TESTS_TESTING_FAKE_ESTIMATOR_H_
@@ -115,8 +114,14 @@ class FakeEstimator final : public Estimator {
       }
       return Bytes{0};
     };
-    for (Tokens v = lo + 1; v <= hi; ++v) {
-      if (at(v) < at(v - 1)) out->push_back(v);
+    // Within a kernel nothing falls: only where another one starts.
+    std::vector<Tokens> starts = {axis == Axis::kChunk ? route_kv_len - fixed
+                                                       : route_kv_len};
+    for (const Kernel& kernel : kernels) starts.push_back(kernel.n_last + 1);
+    std::sort(starts.begin(), starts.end());
+    starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
+    for (const Tokens v : starts) {
+      if (v > lo && v <= hi && at(v) < at(v - 1)) out->push_back(v);
     }
   }
 

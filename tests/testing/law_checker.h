@@ -143,9 +143,8 @@ class LawChecker {
     out_of_memory_ = driver.totals().out_of_memory;
     const Bytes ceiling = setup_.world.ceiling;
     // Decoding grows into a pool that was asked for and takes its time.
-    const bool slow_pool =
-        setup_.world.options.pool_keeps_transients &&
-        driver.world().ReclaimLag("pool") > Duration::zero();
+    const bool slow_pool = setup_.world.options.pool_keeps_transients &&
+                           driver.world().ReclaimLag("pool") > Duration::zero();
     if (status.ok() && !memory_moves_ && slope_known_ && !slow_pool &&
         setup_.world.base <= ceiling && driver.world().peak() > ceiling) {
       Fail("peak of ", driver.world().peak(), " above the ceiling ", ceiling);

@@ -25,7 +25,6 @@
 
 #include "simulator/judge.h"
 #include "simulator/scenario.h"
-#include "tests/testing/matchers.h"
 #include "tidegate/plan.h"
 
 namespace tidegate::testing {
