@@ -43,7 +43,8 @@ class LawChecker {
     if (!options.ok()) return {};
     setup_ = *options;
     Prepare();
-    std::string log = RunOnce(*options);
+    log_ = RunOnce(*options);
+    const std::string& log = log_;
     if (!failures_.empty()) return failures_;
     if (scenario_.requests.size() % 4 == 1) {
       const std::string again = RunOnce(*options);
@@ -55,6 +56,8 @@ class LawChecker {
   }
 
   std::int64_t chunks() const { return chunks_; }
+  // Every event and action of the run.
+  const std::string& log() const { return log_; }
 
  private:
   using Json = nlohmann::json;
@@ -462,6 +465,7 @@ class LawChecker {
   std::int64_t idle_for_ = 0;
   std::int64_t stalled_for_ = 0;
 
+  std::string log_;
   std::vector<std::string> failures_;
 };
 

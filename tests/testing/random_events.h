@@ -36,7 +36,7 @@ class RandomEvents {
   explicit RandomEvents(std::uint64_t seed) : random_(seed) {
     for (bool& on : on_) on = Percent(50);
     // A burst takes as long as a thousand other seeds.
-    on_[Index(Fault::kBurst)] = In(1, 1000) <= 3;
+    on_[Index(Fault::kBurst)] = In(1, 2000) == 1;
     on_[Index(Fault::kLongPrompt)] = Percent(10);
     DrawOptions();
     judge_.emplace(options_);
@@ -90,7 +90,9 @@ class RandomEvents {
     auto estimator =
         std::make_shared<FakeEstimator>(FakeEstimator::Random(random_, 400));
     if (On(Fault::kLongPrompt)) {
-      // Otherwise nothing but refusals comes of it.
+      // Otherwise nothing but refusals comes of it, and of an engine that
+      // preallocates each of them looks for minutes for the largest prompt.
+      estimator->preallocated = false;
       for (FakeEstimator::Kernel& kernel : estimator->kernels) {
         kernel.per_n_kv = 0;
       }

@@ -104,14 +104,17 @@ std::string ExplainEvents(std::uint64_t seed) {
   return lines + "  " + text + (text.ends_with('\n') ? "" : "\n");
 }
 
-SeedResult RunScenario(std::uint64_t seed, std::string* json) {
+SeedResult RunScenario(std::uint64_t seed, std::string* json,
+                       std::string* log) {
   *json = testing::RandomScenario(seed).Draw().dump();
   const auto scenario = internal::ParseScenario(*json, "random.jsonl:1");
   if (!scenario.ok())
     return {.wrong = std::string(scenario.status().message())};
   testing::LawChecker checker(*scenario);
   SeedResult result;
-  for (const std::string& law : checker.Run()) {
+  const std::vector<std::string> broken = checker.Run();
+  if (log != nullptr) *log = checker.log();
+  for (const std::string& law : broken) {
     result.wrong += (result.wrong.empty() ? "" : "; ") + law;
   }
   result.counts.requests = static_cast<std::int64_t>(scenario->requests.size());
@@ -137,16 +140,18 @@ Harness ScenariosHarness() {
           .run =
               [](std::uint64_t seed) {
                 std::string json;
-                return RunScenario(seed, &json);
+                return RunScenario(seed, &json, nullptr);
               },
           .explain =
               [](std::uint64_t seed) {
                 std::string* json = new std::string;
+                std::string* log = new std::string;
                 SeedResult* result = new SeedResult;
                 const std::string aborted =
-                    CatchAbort([&] { *result = RunScenario(seed, json); });
+                    CatchAbort([&] { *result = RunScenario(seed, json, log); });
                 return Concat("  ", aborted.empty() ? result->wrong : aborted,
-                              "\n  for `tidegate replay`: ", *json, "\n");
+                              "\n", *log, "  for `tidegate replay`: ", *json,
+                              "\n");
               }};
 }
 
