@@ -50,6 +50,7 @@ struct Arguments {
   std::optional<std::string> chunk_quantum;
 
   std::optional<std::string> trace;
+  std::optional<std::string> rival;
   std::optional<std::string> out;
   bool progress = false;
   bool with_scratch = false;

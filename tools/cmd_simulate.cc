@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "estimators/text.h"
+#include "tidegate/rivals.h"
 #include "tidegate/scheduler.h"
 #include "tidegate/simulator.h"
 #include "tidegate/status.h"
@@ -93,6 +94,11 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   if (args.max_output.has_value()) {
     TG_ASSIGN_OR_RETURN(options.max_output_tokens,
                         ReadTokens(args.max_output, "--max-output", 0));
+  }
+  if (args.rival.has_value()) {
+    RivalFacts facts{.shape = inputs.shape};
+    facts.context = inputs.shape.max_position.value_or(facts.context);
+    TG_RETURN_IF_ERROR(ApplyRival(*args.rival, facts, &options));
   }
   TG_ASSIGN_OR_RETURN(const Trace trace, LoadTrace(*args.trace));
 

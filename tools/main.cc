@@ -216,6 +216,8 @@ CommandLine::CommandLine() {
        "CSV: arrival_s,prompt_tokens,cached_tokens,output_tokens,session");
   Text(simulate, "--out", &args_.out, "DIR",
        "Folder for summary.json and events.jsonl");
+  Text(simulate, "--rival", &args_.rival, "NAME",
+       "Another engine's rules in place of the policy's (docs/rivals.md)");
   Text(simulate, "--max-output", &args_.max_output, "N",
        "Output budget of every request (exactly what the trace generates)");
   simulate->add_flag("--progress", args_.progress,
