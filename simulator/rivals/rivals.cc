@@ -22,6 +22,18 @@ struct Rival {
 
 constexpr std::array kRivals = {
     Rival{"vllm", internal::MakeVllm},
+    Rival{"sglang", internal::MakeSglang},
+    Rival{"tensorrt_llm", internal::MakeTensorRtLlm},
+    Rival{"sarathi", internal::MakeSarathi},
+    Rival{"niyama", internal::MakeNiyama},
+    Rival{"lightllm", internal::MakeLightLlm},
+    Rival{"omlx", internal::MakeOmlx},
+    Rival{"llama_cpp", internal::MakeLlamaCpp},
+    Rival{"mlx_lm", internal::MakeMlxLm},
+    Rival{"fixed_512", internal::MakeFixed512},
+    Rival{"fixed_2048", internal::MakeFixed2048},
+    Rival{"one_shot", internal::MakeOneShot},
+    Rival{"oracle", internal::MakeOracle},
 };
 
 absl::Status CheckFacts(const RivalFacts& facts) {
