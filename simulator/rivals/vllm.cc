@@ -15,7 +15,7 @@
 //
 // A request longer than the whole pool is never refused: it stays at the head
 // of the queue, and nobody passes it (issue 39734). Here it is admitted, never
-// runs, and holds the queue until the core gives it up after a minute.
+// runs, and holds the queue until the core's patience of 30 s is over.
 //
 // Not expressible: decode tokens come before any prefill, also before an older
 // one; a victim must make room by itself; it starts again after a second and
