@@ -102,7 +102,7 @@ absl::StatusOr<SchedulerOptions> MakeLightLlm(const SchedulerOptions& base,
   options.custom_order = RunningFirst();
   options.custom_pressure =
       std::make_shared<RulePressure>("lightllm", LastFirst);
-  options.ladder = {"cache", "preempt"};
+  options.ladder = {"pool", "cache", "preempt"};
   return options;
 }
 

@@ -107,7 +107,7 @@ absl::StatusOr<SchedulerOptions> MakeLlamaCpp(const SchedulerOptions& base,
   options.custom_order = RunningFirst();
   options.custom_pressure =
       std::make_shared<RulePressure>("llama_cpp", LastFirst);
-  options.ladder = {"cache"};
+  options.ladder = {"pool", "cache"};
   return options;
 }
 

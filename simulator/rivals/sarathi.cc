@@ -66,7 +66,7 @@ absl::StatusOr<SchedulerOptions> Make(std::string_view name, Tokens chunk,
   options.custom_order = RunningFirst();
   options.custom_pressure =
       std::make_shared<RulePressure>(std::string(name), LastFirst);
-  options.ladder = {"preempt"};
+  options.ladder = {"pool", "cache", "preempt"};
   return options;
 }
 

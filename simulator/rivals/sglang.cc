@@ -126,7 +126,7 @@ absl::StatusOr<SchedulerOptions> MakeSglang(const SchedulerOptions& base,
   options.custom_order = RunningFirst();
   options.custom_pressure =
       std::make_shared<RulePressure>("sglang", LeastOutputFirst);
-  options.ladder = {"cache", "preempt"};
+  options.ladder = {"pool", "cache", "preempt"};
   return options;
 }
 

@@ -74,7 +74,7 @@ absl::StatusOr<SchedulerOptions> MakeTensorRtLlm(const SchedulerOptions& base,
   options.custom_order = RunningFirst();
   options.custom_pressure =
       std::make_shared<RulePressure>("tensorrt_llm", LastFirst);
-  options.ladder = {"cache"};
+  options.ladder = {"pool", "cache"};
   return options;
 }
 

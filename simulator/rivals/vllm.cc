@@ -83,7 +83,7 @@ absl::StatusOr<SchedulerOptions> MakeVllm(const SchedulerOptions& base,
       });
   options.custom_order = RunningFirst();
   options.custom_pressure = std::make_shared<RulePressure>("vllm", LastFirst);
-  options.ladder = {"preempt"};
+  options.ladder = {"pool", "cache", "preempt"};
   return options;
 }
 
