@@ -138,7 +138,19 @@ absl::StatusOr<AdmissionPolicy::Answer> RuleAdmission::Decide(
   const Bytes best =
       memory.limits.ceiling - memory.limits.headroom - memory.idle_base;
   if (question.admitted.empty() && need.free > best) {
-    // The real engine waits for ever; the core asks for an end.
+    MemoryLimits idle = memory.limits;
+    idle.base = memory.idle_base;
+    TG_ASSIGN_OR_RETURN(
+        answer.plan,
+        PlanPrompt(question.estimator, RemainderOf(question.request), idle,
+                   question.limits,
+                   {.want_largest_prompt = false, .any_sequence = true}));
+    if (answer.plan.verdict == Verdict::kReject) {
+      answer.verdict = Verdict::kReject;
+      return answer;
+    }
+    // By its own rule alone. The real engine waits for ever; the core asks for
+    // an end, and takes a refusal only where its planner agrees.
     return InvalidArgument(name_, " needs ", FormatBytes(need.free),
                            " free to start this request and has ",
                            FormatBytes(std::max<Bytes>(0, best)), " at best");

@@ -199,6 +199,14 @@ absl::StatusOr<SchedulerOptions> MakeLightLlm(const SchedulerOptions& base,
 absl::StatusOr<SchedulerOptions> MakeOracle(const SchedulerOptions& base,
                                             const RivalFacts& facts);
 
+// Sarathi with chunks of another rule: niyama is that.
+absl::StatusOr<SchedulerOptions> MakeStallFree(std::string_view name,
+                                               Tokens chunk,
+                                               const RuleChunk::Rule& rule,
+                                               const SchedulerOptions& base,
+                                               const RivalFacts& facts);
+inline constexpr Tokens kSarathiChunk = 512;
+
 // A fact, or the rival's default where it is 0.
 constexpr std::int64_t Or(std::int64_t fact, std::int64_t fallback) {
   return fact > 0 ? fact : fallback;

@@ -1,9 +1,7 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Engines of one user's machine.
-//
-// llama.cpp, autumn 2026: server_context::update_slots
+// llama.cpp, llama-server of autumn 2026: server_context::update_slots
 // (tools/server/server-context.cpp), llama_context's compute buffers,
 // llama_params_fit (pull request 16653). Buffers are reserved at load for
 // n_ubatch tokens that attend to n_ctx, so a step never runs out of memory and
@@ -11,21 +9,14 @@
 // every slot that generates, then the slots in order, up to the batch; a slot
 // is all that a request needs to start, but for a context that it fits. Where
 // KV lacks, the batch is halved.
+//
 // Approximated: the batch is n_ubatch wide, since a step has no micro-batches,
 // so decoding goes on four times as often as with n_batch; without KV for one
 // token all slots fail, and here the request waits for the others.
-//
-// mlx-lm 0.32.2: BatchGenerator._next (mlx_lm/generate.py). A decode step, then
-// prefill_step_size tokens (2048) of each of up to prefill_batch_size prompts
-// (8). No memory check at all.
-// Approximated: prompts are not padded to the longest.
-// Not expressible: the core starts no step whose KV does not fit, and rejects
-// what never fits; this engine would run out of memory.
 
 #include <algorithm>
 #include <memory>
 
-#include "estimators/text.h"
 #include "simulator/rivals/kit.h"
 #include "tidegate/status.h"
 
@@ -34,9 +25,6 @@ namespace {
 
 constexpr Tokens kUbatch = 512;
 constexpr std::int64_t kSlots = 4;
-constexpr Tokens kPrefillStep = 2048;
-constexpr std::int64_t kPrefillBatch = 8;
-constexpr std::int64_t kCompletionBatch = 32;
 
 Bytes LoadBytes(const Estimator& truth, Tokens n, Tokens context) {
   const Chunk chunk{.n = std::min(n, context), .kv_len = context};
@@ -108,31 +96,6 @@ absl::StatusOr<SchedulerOptions> MakeLlamaCpp(const SchedulerOptions& base,
   options.custom_pressure =
       std::make_shared<RulePressure>("llama_cpp", LastFirst);
   options.ladder = {"pool", "cache"};
-  return options;
-}
-
-absl::StatusOr<SchedulerOptions> MakeMlxLm(const SchedulerOptions& base,
-                                           const RivalFacts& facts) {
-  const Tokens width = Or(facts.step_tokens, kPrefillStep);
-  const std::int64_t completions = Or(facts.sequences, kCompletionBatch);
-  SchedulerOptions options = base;
-  options.memory.headroom = 0;
-  options.estimator =
-      std::make_shared<BelievedPrices>(base.estimator, /*paged=*/true);
-  options.step = {.sequences = kPrefillBatch,
-                  .decode = StepShape::Decode::kBetween,
-                  .tokens = SatMul(kPrefillBatch, width),
-                  .decodes = completions};
-  options.running_max = completions;
-  options.decode_stall = {};
-  options.custom_chunk = std::make_shared<RuleChunk>("mlx_lm", width, Greedy);
-  options.custom_admission = std::make_shared<RuleAdmission>(
-      "mlx_lm", [](const AdmissionPolicy::Question&) -> RuleAdmission::Need {
-        return {.free = std::numeric_limits<Bytes>::min()};
-      });
-  options.custom_order = RunningFirst();
-  options.custom_pressure = std::make_shared<RulePressure>("mlx_lm", LastFirst);
-  options.ladder = {"pool"};
   return options;
 }
 

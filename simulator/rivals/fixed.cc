@@ -1,14 +1,9 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bounds and baselines on the device's own step shape.
-//
-// fixed_512, fixed_2048, one_shot: chunks of one width, or the whole prompt at
-// once. KV is reserved as Tidegate does it; transients are not priced.
-//
-// oracle: Tidegate's planner over the true prices, without headroom. It knows
-// what every step needs, not who will arrive nor how much each generates: a
-// bound on what better prices can give. Times are learned from steps as usual.
+// fixed_512, fixed_2048, one_shot: baselines on the device's own step shape.
+// Chunks of one width, or the whole prompt at once. KV is reserved as Tidegate
+// does it; transients are not priced.
 
 #include <algorithm>
 #include <memory>
@@ -59,13 +54,6 @@ absl::StatusOr<SchedulerOptions> MakeOneShot(const SchedulerOptions& base,
   SchedulerOptions whole = base;
   whole.step.tokens = 0;
   return MakeFixed("one_shot", kTokensMax, whole);
-}
-
-absl::StatusOr<SchedulerOptions> MakeOracle(const SchedulerOptions& base,
-                                            const RivalFacts& /*facts*/) {
-  SchedulerOptions options = base;
-  options.memory.headroom = 0;
-  return options;
 }
 
 }  // namespace tidegate::internal
