@@ -147,6 +147,9 @@ class Core final : public Scheduler {
 
   // core_decide.cc
   void Decide();
+  // Whether an event is due by itself.
+  bool SomethingComes() const;
+  void GiveUpIdle();
   // Admits and adds chunks in the order of the policy until the step is full or
   // nobody can go on; `safely`: only as the admission policy lets requests
   // grow.
@@ -237,6 +240,8 @@ class Core final : public Scheduler {
   GrowthMeter growth_;
   OutputMeter outputs_;
   std::optional<Instant> overloaded_since_;
+  std::optional<Instant> idle_since_;  // with nothing to wait for
+  std::uint64_t idle_relief_ = 0;
   std::uint64_t growth_changes_ = 0;
   // Counts what may let a request start that could not: ends, preemptions, ends
   // of prompts.

@@ -70,14 +70,40 @@ void Core::Decide() {
   if (const std::optional<Instant> due = memory_.NextExpiry()) {
     WakeNoLaterThan(*due);
   }
+  if (!SomethingComes()) GiveUpIdle();
   // An idle device always has something to do or something to wait for.
+  TG_CHECK(SomethingComes());
+  if (wake_.has_value()) actions_->push_back(WakeAt{*wake_});
+}
+
+bool Core::SomethingComes() const {
   const bool engine_decodes =
       options_.step.decode == StepShape::Decode::kEngine &&
       table_.decoding() > 0;
-  TG_CHECK(!running_.empty() || table_.empty() || engine_decodes ||
-           memory_.reclaiming() || memory_.releasing() > 0 ||
-           wake_.has_value());
-  if (wake_.has_value()) actions_->push_back(WakeAt{*wake_});
+  return !running_.empty() || table_.empty() || engine_decodes ||
+         memory_.reclaiming() || memory_.releasing() > 0 || wake_.has_value();
+}
+
+// Only policies that are not built in leave an idle device with nothing to wait
+// for: they say no to everybody, and nothing would ever ask them again.
+void Core::GiveUpIdle() {
+  if (!idle_since_.has_value() || idle_relief_ != relief_) {
+    idle_since_ = now_;
+    idle_relief_ = relief_;
+  }
+  const Instant give_up = *idle_since_ + kShortagePatience;
+  if (give_up > now_) return WakeNoLaterThan(give_up);
+  idle_since_.reset();
+  Request* request = table_.First(Context(), {}, /*admitted_only=*/false);
+  if (request == nullptr && !table_.admitted().empty()) {
+    request = table_.admitted().front();
+  }
+  TG_CHECK(request != nullptr);
+  RejectNow(*request, RefusalCode::kOverloaded,
+            "its policies let it wait on an idle device until nothing was left "
+            "to wait for",
+            nullptr);
+  if (!SomethingComes()) WakeNoLaterThan(now_ + Duration(1));
 }
 
 void Core::Serve(bool safely) {

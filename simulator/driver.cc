@@ -216,6 +216,13 @@ absl::Status Driver::EndStep(StepId id) {
   }
   for (const std::size_t index : finished) Finish(options_.requests[index]);
   idle_events_ = 0;
+  // What they had pinned for others to share costs those more now, which they
+  // are told before the reading in which it is free.
+  for (bool told = true; told;) {
+    told = false;
+    CollectPrefixChanges();
+    TG_RETURN_IF_ERROR(SettlePrefix(/*all=*/false, &told));
+  }
   // What the pool keeps of the step is known before the reading that has it.
   TG_RETURN_IF_ERROR(SettleReclaimables());
   told_live_ = world_.Live();

@@ -96,7 +96,8 @@ absl::Status Driver::CheckChunk(const RunStep& step,
 absl::Status Driver::CheckDecodes(const RunStep& action) const {
   const StepShape& shape = options_.scheduler.step;
   if (action.decodes.empty()) return absl::OkStatus();
-  const bool apart = shape.decode == StepShape::Decode::kBetween;
+  const bool apart = shape.decode == StepShape::Decode::kBetween ||
+                     shape.decode == StepShape::Decode::kLast;
   if (!StepsDecode() || (apart && !action.chunks.empty()) ||
       (shape.decodes > 0 && std::ssize(action.decodes) > shape.decodes)) {
     return Broken("step ", action.step, " has ", action.decodes.size(),

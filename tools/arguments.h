@@ -53,6 +53,7 @@ struct Arguments {
   std::optional<std::string> requests;
   std::optional<std::string> slo_ttft;
   std::optional<std::string> slo_itl;
+  std::optional<std::string> rival;
   std::optional<std::string> out;
   bool progress = false;
   bool with_scratch = false;

@@ -162,7 +162,9 @@ absl::StatusOr<PreparedSimulation> PrepareOne(const NamedPolicy& named,
   TG_RETURN_IF_ERROR(OverlayFlags(flags, &policy));
   TG_ASSIGN_OR_RETURN(PreparedSimulation prepared,
                       PrepareSimulation(std::move(policy), flags));
-  if (named.rival) TG_RETURN_IF_ERROR(named.rival(&prepared.options));
+  if (named.rival) {
+    TG_RETURN_IF_ERROR(named.rival(prepared.shape, &prepared.options));
+  }
   return prepared;
 }
 

@@ -19,6 +19,7 @@
 #include "tools/output_folder.h"
 #include "tools/progress.h"
 #include "tools/report.h"
+#include "tools/rivals.h"
 #include "tools/simulation.h"
 #include "tools/summary.h"
 
@@ -51,6 +52,11 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   PrintWarnings(prepared.warnings, io.err);
   PrintWarnings(trace.warnings, io.err);
 
+  if (args.rival.has_value()) {
+    TG_ASSIGN_OR_RETURN(const RivalRule rule,
+                        FindRival("--rival", *args.rival));
+    TG_RETURN_IF_ERROR(rule(prepared.shape, &options));
+  }
   std::optional<Outputs> files;
   std::optional<Timeline> timeline;
   if (args.out.has_value()) {

@@ -15,7 +15,8 @@ absl::StatusOr<NamedPolicy> LoadComparedPolicy(std::string name) {
   NamedPolicy named;
   if (name.starts_with(kRival)) {
     TG_ASSIGN_OR_RETURN(
-        named.rival, FindRival(std::string_view(name).substr(kRival.size())));
+        named.rival, FindRival("--policies: rival",
+                               std::string_view(name).substr(kRival.size())));
   } else {
     TG_ASSIGN_OR_RETURN(named.policy, LoadPolicyFile(name));
   }

@@ -241,6 +241,8 @@ CommandLine::CommandLine() {
   Text(simulate, "--out", &args_.out, "DIR",
        "Folder for summary.json, events.jsonl, timeline.json and "
        "report.html");
+  Text(simulate, "--rival", &args_.rival, "NAME",
+       "Another engine's rules in place of the policy's (docs/rivals.md)");
   AddPolicyFlag(simulate);
   AddSimulationFlags(simulate);
 

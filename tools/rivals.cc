@@ -3,42 +3,27 @@
 
 #include "tools/rivals.h"
 
-#include <span>
+#include <algorithm>
+#include <string>
+#include <vector>
 
 #include "estimators/text.h"
+#include "tidegate/rivals.h"
 
 namespace tidegate::tools {
-namespace {
 
-struct Rival {
-  std::string_view name;
-  RivalRule rule;
-};
-
-// Every rival there is. A rule that is written as a plug-in policy is named
-// here, and nowhere else in the command line.
-std::span<const Rival> Rivals() { return {}; }
-
-}  // namespace
-
-std::vector<std::string> RivalNames() {
-  std::vector<std::string> names;
-  for (const Rival& rival : Rivals()) names.emplace_back(rival.name);
-  return names;
-}
-
-absl::StatusOr<RivalRule> FindRival(std::string_view name) {
-  std::vector<std::string_view> known;
-  for (const Rival& rival : Rivals()) {
-    if (rival.name == name) return rival.rule;
-    known.push_back(rival.name);
+absl::StatusOr<RivalRule> FindRival(std::string_view where,
+                                    std::string_view name) {
+  const std::vector<std::string_view> known = RivalNames();
+  if (std::find(known.begin(), known.end(), name) == known.end()) {
+    return internal::UnknownWord(where, name, known);
   }
-  if (known.empty()) {
-    return internal::InvalidArgument(
-        "--policies: rival:", name,
-        ": this version has no rivals; expected policy files");
-  }
-  return internal::UnknownWord("--policies: rival", name, known);
+  return [name = std::string(name)](const ModelShape& shape,
+                                    SimulatorOptions* options) {
+    RivalFacts facts{.shape = shape};
+    facts.context = shape.max_position.value_or(facts.context);
+    return ApplyRival(name, facts, options);
+  };
 }
 
 }  // namespace tidegate::tools

@@ -7,26 +7,25 @@
 #define TIDEGATE_TOOLS_RIVALS_H_
 
 #include <functional>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tidegate/model_shape.h"
 #include "tidegate/simulator.h"
 
 namespace tidegate::tools {
 
 // Puts a rival's rules in place of those that a policy asks for: called with
 // the options of a run, in which model, engine, memory and estimator are those
-// of the policy that the rival is compared with. Called from several threads.
-using RivalRule = std::function<absl::Status(SimulatorOptions*)>;
+// of the policy that the rival is compared with.
+using RivalRule =
+    std::function<absl::Status(const ModelShape&, SimulatorOptions*)>;
 
-// Names without the prefix, in the order in which messages list them.
-std::vector<std::string> RivalNames();
-
-// InvalidArgument for a name that is not one of RivalNames().
-absl::StatusOr<RivalRule> FindRival(std::string_view name);
+// InvalidArgument for a name that is not one of tidegate::RivalNames(); `where`
+// is the flag that has it.
+absl::StatusOr<RivalRule> FindRival(std::string_view where,
+                                    std::string_view name);
 
 }  // namespace tidegate::tools
 

@@ -65,6 +65,7 @@ absl::StatusOr<PreparedSimulation> PrepareSimulation(PolicyFile merged,
   const PolicyFile& policy = inputs.policy;
   PreparedSimulation prepared;
   prepared.warnings = inputs.warnings;
+  prepared.shape = inputs.shape;
   TG_ASSIGN_OR_RETURN(const MemoryLimits memory,
                       ReadMemoryLimits(inputs, &prepared.warnings));
   WarnOfProbe(policy, &prepared.warnings);

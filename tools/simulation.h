@@ -21,6 +21,7 @@ namespace tidegate::tools {
 
 struct PreparedSimulation {
   SimulatorOptions options;  // may be copied and run on any thread
+  ModelShape shape;
   std::vector<std::string> warnings;
 };
 

@@ -34,7 +34,8 @@ absl::StatusOr<Trace> VaryArrivals(const Trace& trace, double load,
 
 // Runs everything on `jobs` threads. `done` receives the position of each run
 // and what came of it, in any order and on several threads at once; `progress`
-// the share of all requests that have ended, on the caller's thread. Either may be null.
+// the share of all requests that have ended, on the caller's thread. Either may
+// be null.
 void RunSweep(const std::vector<SweepRun>& runs, int jobs,
               const std::function<void(std::size_t,
                                        absl::StatusOr<SimulationResult>)>& done,

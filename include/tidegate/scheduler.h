@@ -42,6 +42,9 @@ struct StepShape {
     kEngine,   // it decodes by itself, and sends DecodeProgress
     kMixed,    // decode tokens ride along with chunks (RunStep::decodes)
     kBetween,  // they are steps of their own, one between two chunks
+    // They are steps of their own, and only where no chunk can run: prefill
+    // first. As long as prompts arrive, nobody who decodes goes on.
+    kLast,
   };
   // Prompts in one step. 1: one sequence at a time.
   std::int64_t sequences = 1;

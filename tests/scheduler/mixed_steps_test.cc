@@ -424,5 +424,31 @@ TEST_F(PressureTest, TheLatestIsPreemptedWhereThePolicySaysSo) {
   EXPECT_EQ(Of<Preempt>(actions)[0].id, 2u);
 }
 
+// Refuses everybody for ever, whatever fits.
+class Never final : public AdmissionPolicy {
+ public:
+  std::string_view Name() const override { return "never"; }
+  absl::StatusOr<Answer> Decide(const Question&) const override {
+    return Answer{.verdict = Verdict::kWait};
+  }
+  bool MayGrow(const Question&, Tokens, Bytes) const override { return false; }
+  Bytes DecodeClaim(const Estimator&, const RequestView&,
+                    std::int64_t) const override {
+    return 0;
+  }
+};
+
+class CustomPolicyTest : public HandDrivenScheduler {};
+
+TEST_F(CustomPolicyTest, WhomItLetsWaitForNothingIsAnsweredAllTheSame) {
+  options_.custom_admission = std::make_shared<Never>();
+  const auto actions = Submit(1, 500);
+  ASSERT_THAT(Of<WakeAt>(actions), SizeIs(1));
+  Advance(std::chrono::seconds(30));
+  const auto later = Send(Wake{});
+  ASSERT_THAT(Of<Reject>(later), SizeIs(1));
+  EXPECT_THAT(Of<Reject>(later)[0].reason, HasSubstr("idle device"));
+}
+
 }  // namespace
 }  // namespace tidegate

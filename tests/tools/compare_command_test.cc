@@ -9,6 +9,7 @@
 
 #include "tests/testing/command.h"
 #include "tests/testing/matchers.h"
+#include "tidegate/rivals.h"
 #include "tools/arguments.h"
 #include "tools/compared_policy.h"
 
@@ -141,7 +142,8 @@ TEST_F(CompareCommandTest, CeilingsAndLoadsAreSwept) {
 TEST_F(CompareCommandTest, SeedsShuffleTheGapsBetweenArrivals) {
   std::string rows = kHeader;
   for (int i = 0; i < 40; ++i) {
-    rows += std::to_string(i * i / 4) + ",40000,0,8," + std::to_string(i) + "\n";
+    rows +=
+        std::to_string(i * i / 4) + ",40000,0,8," + std::to_string(i) + "\n";
   }
   args_.traces = {folder_.Write("gaps.csv", rows)};
   args_.policies = wide_;
@@ -292,10 +294,10 @@ TEST(ComparedPolicyTest, AnUnknownRivalIsAnErrorThatSaysWhatThereIs) {
 }
 
 TEST(ComparedPolicyTest, EveryRivalThatIsNamedCanBeLoaded) {
-  for (const std::string& name : RivalNames()) {
-    ASSERT_OK_AND_ASSIGN(const NamedPolicy policy,
-                         LoadComparedPolicy("rival:" + name));
-    EXPECT_EQ(policy.name, "rival:" + name);
+  for (const std::string_view name : RivalNames()) {
+    const std::string full = "rival:" + std::string(name);
+    ASSERT_OK_AND_ASSIGN(const NamedPolicy policy, LoadComparedPolicy(full));
+    EXPECT_EQ(policy.name, full);
     EXPECT_TRUE(policy.rival != nullptr);
   }
 }

@@ -1,0 +1,19 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// oracle: Tidegate's planner over the true prices, without headroom. It knows
+// what every step needs, not who will arrive nor how much each generates: a
+// bound on what better prices can give. Times are learned from steps as usual.
+
+#include "simulator/rivals/kit.h"
+
+namespace tidegate::internal {
+
+absl::StatusOr<SchedulerOptions> MakeOracle(const SchedulerOptions& base,
+                                            const RivalFacts& /*facts*/) {
+  SchedulerOptions options = base;
+  options.memory.headroom = 0;
+  return options;
+}
+
+}  // namespace tidegate::internal
