@@ -87,8 +87,12 @@ TimeTable::TimeTable(const Rows& rows)
       chunks_(rows.chunks, ChunkFeatures),
       decodes_(rows.decodes, DecodeFeatures) {
   std::map<GridPoint, double> mixing;
-  for (const auto& [point, values] : rows.mixed) {
-    const auto at = [&](int axis) { return static_cast<double>(point[axis]); };
+  for (const auto& row : rows.mixed) {
+    const GridPoint& point = row.first;
+    const auto& values = row.second;
+    const auto at = [&point](int axis) {
+      return static_cast<double>(point[axis]);
+    };
     mixing[point] =
         internal::MedianOf(values) / MixedOf(chunks_.At(at(0), at(1)).value,
                                              decodes_.At(at(2), at(3)).value);

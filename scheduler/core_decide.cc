@@ -392,7 +392,11 @@ bool Core::GiveUpIfDoomed(Request& request) {
       return false;
     }
   }
-  plan = PlanWhenIdle(request, memory_.IdleRoom(), {});
+  // Of a sequence that is allocated already nothing grows: how long it could
+  // have been says nothing, and costs a search up to any length.
+  plan = PlanWhenIdle(
+      request, memory_.IdleRoom(),
+      {.want_largest_prompt = waiting || !Prices().KvPreallocated()});
   TG_CHECK(plan.ok());
   RejectNow(request, plan->code, plan->reason, &*plan);
   return true;
