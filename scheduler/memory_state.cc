@@ -180,7 +180,10 @@ Bytes MemoryState::Reclaimable(std::string_view name) const {
 }
 
 Bytes MemoryState::IdleRoom() const {
-  return line() - std::max<Bytes>(0, elsewhere_ - Reclaimable() - releasing());
+  const Wide used =
+      std::max<Wide>(0, Wide{elsewhere_} - Reclaimable() - releasing());
+  return static_cast<Bytes>(
+      std::max<Wide>(Wide{line()} - used, -Wide{kBytesMax}));
 }
 
 // Keeps the rooms that are better than every later one: the first of them is
