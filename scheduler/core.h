@@ -59,8 +59,6 @@ class Core final : public Scheduler {
   }
 
  private:
-  using StepShape = tidegate::StepShape;
-
   // core_events.cc: one for each kind of event. An error changes nothing.
   absl::Status On(const Arrive& event);
   absl::Status On(const PrefixChanged& event);

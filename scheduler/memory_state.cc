@@ -120,7 +120,6 @@ void MemoryState::NoteResident(Instant now, Bytes resident) {
     held_.clear();
     return;
   }
-  noted_ = now;
   while (!held_.empty() && now - held_.front().until > lag_) {
     held_.erase(held_.begin());
   }

@@ -164,7 +164,6 @@ class MemoryState {
   Bytes HeldThen(Bytes resident) const;
   Duration lag_{};
   std::vector<Held> held_;  // oldest first; the last is what they hold now
-  Instant noted_{};
   std::vector<Pending> pending_;
   ReclaimId last_reclaim_ = 0;
   Bytes releasing_ = 0;

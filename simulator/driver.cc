@@ -201,7 +201,6 @@ absl::Status Driver::EndStep(StepId id) {
     request.prompt_done = now_;
     if (!StepsDecode()) continue;
     // The last position of the prompt gives the first token.
-    request.last_token = now_;
     const Tokens tokens = std::min<Tokens>(1, request.output_tokens);
     const bool last = Generated(request, tokens);
     done.decodes.push_back({request.arrive.id, tokens, last});
@@ -232,11 +231,6 @@ absl::Status Driver::EndStep(StepId id) {
 }
 
 bool Driver::Generated(DrivenRequest& request, Tokens tokens) {
-  if (request.decoded > 0) {
-    request.longest_gap =
-        std::max(request.longest_gap, now_ - request.last_token);
-  }
-  request.last_token = now_;
   request.decoded += tokens;
   return request.decoded >= request.output_tokens;
 }

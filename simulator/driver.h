@@ -79,10 +79,6 @@ struct DrivenRequest {
   Bytes resident = 0;  // KV of its own
   Instant decode_start{};
   Tokens decoded = 0;
-  // Of tokens that steps generated: when the last one came, and the longest
-  // that one was waited for.
-  Instant last_token{};
-  Duration longest_gap{};
   std::int64_t runs = 0;  // times it was admitted: a stale timer has another
 };
 
