@@ -39,6 +39,9 @@ struct Policies {
 // The narrowest chunk that is not a prompt's last, from a boundary.
 Tokens NarrowestChunk(const ChunkLimits& limits);
 
+// What an event about a request that is not here is refused with.
+absl::Status UnknownRequest(RequestId id);
+
 // InvalidArgument names the option that is wrong.
 absl::StatusOr<Policies> CheckOptions(const SchedulerOptions& options);
 
@@ -82,8 +85,8 @@ class Core final : public Scheduler {
   absl::Status On(const StepDone& event);
   absl::Status On(const StepFailed& event);
   absl::Status CheckDecodes(const Step& step, const StepDone& event);
-  // Null when it does not run.
-  const Step* FindStep(StepId id) const;
+  // The end of running_ when it does not run.
+  std::vector<Step>::iterator FindStep(StepId id);
   // Takes it off the running ones.
   Step EndStep(StepId id);
   void ChunkDone(const Step& step, std::size_t i);
@@ -112,7 +115,7 @@ class Core final : public Scheduler {
   // that can run.
   bool RunNext();
   bool FormNext();
-  bool FormAlone(Request& suspect);
+  bool FormAlone(Request& suspect, bool safely);
   // The decode tokens of the step, as many as may be and fit.
   void AddDecodes();
   bool StepFull() const;
@@ -125,13 +128,13 @@ class Core final : public Scheduler {
     return options_.step.sequences > 1 ||
            options_.step.decode == StepShape::Decode::kMixed;
   }
-  // Visits (request, chunk, growth) of every chunk in a running step and in the
+  // Visits (chunk, growth) of every chunk in a running step and in the
   // one being formed.
   template <typename Visit>
   void ForEachGrowing(const Visit& visit) const {
     const auto each = [&visit](const Step& step) {
       for (std::size_t i = 0; i < step.chunks.size(); ++i) {
-        visit(step.chunks[i].id, step.chunks[i], step.growth[i]);
+        visit(step.chunks[i], step.growth[i]);
       }
     };
     for (const Step& step : running_) each(step);

@@ -78,8 +78,7 @@ void Core::Decide() {
 
 bool Core::SomethingComes() const {
   const bool engine_decodes =
-      options_.step.decode == StepShape::Decode::kEngine &&
-      table_.decoding() > 0;
+      !options_.step.DecodesInSteps() && table_.decoding() > 0;
   return !running_.empty() || table_.empty() || engine_decodes ||
          memory_.reclaiming() || memory_.releasing() > 0 || wake_.has_value();
 }
@@ -152,9 +151,9 @@ MemoryView Core::ViewFor(const Request& request, Bytes freed) const {
   view.claimed = ledger_.claimed() - ledger_.ClaimOf(request.id);
   // What steps add that have not ended is as good as live, and paid from the
   // claims. Decode tokens' growth is covered by theirs.
-  ForEachGrowing([&](RequestId id, const StepChunk&, Bytes growth) {
+  ForEachGrowing([&](const StepChunk& chunk, Bytes growth) {
     view.limits.base = SatAdd(view.limits.base, growth);
-    view.claimed -= std::min(growth, ledger_.ClaimOf(id));
+    view.claimed -= std::min(growth, ledger_.ClaimOf(chunk.id));
   });
   // Its own bytes stay, everybody else's go.
   view.idle_base = SatAdd(memory_.line() - memory_.IdleRoom(), prefix,
@@ -189,10 +188,10 @@ std::vector<RequestView> Core::AdmittedViews() {
   for (const Request* request : table_.admitted()) {
     views.push_back(request->view);
   }
-  ForEachGrowing([&](RequestId id, const StepChunk& chunk, Bytes growth) {
+  ForEachGrowing([&](const StepChunk& chunk, Bytes growth) {
     const auto view =
         std::find_if(views.begin(), views.end(),
-                     [id](const RequestView& v) { return v.id == id; });
+                     [&](const RequestView& v) { return v.id == chunk.id; });
     TG_CHECK(view != views.end());
     view->done = chunk.kv_len;
     view->last_chunk = chunk.n;
@@ -276,8 +275,7 @@ Core::Attempt Core::TryStart(Request& request) {
   // What is live from its admission on must not push out what the step holds
   // already, nor what those need that run.
   if (resident > 0 && !(forming_.empty() && running_.empty()) &&
-      SatAdd(forming_.price.transient_bytes, forming_.price.resident_bytes,
-             resident) > FreeRoom()) {
+      SatAdd(forming_.price.Need(), resident) > FreeRoom()) {
     return Attempt::kBlocked;
   }
   ledger_.Open(request.id, claim, resident);
@@ -325,13 +323,15 @@ Core::Attempt Core::TryRun(Request& request, bool safely) {
     choice = NextChunk(request, 0);
     if (choice.n == 0) return Attempt::kBlocked;
   }
-  const MemoryView memory = ViewFor(request);
-  const std::vector<RequestView> admitted = AdmittedViews();
-  if (safely && !policies_.admission->MayGrow(
-                    AdmissionQuestion(request.view, memory, admitted), choice.n,
-                    choice.price.resident_bytes)) {
-    // Somebody else can finish first, and is asked next.
-    return Attempt::kBlocked;
+  if (safely) {
+    const MemoryView memory = ViewFor(request);
+    const std::vector<RequestView> admitted = AdmittedViews();
+    if (!policies_.admission->MayGrow(
+            AdmissionQuestion(request.view, memory, admitted), choice.n,
+            choice.price.resident_bytes)) {
+      // Somebody else can finish first, and is asked next.
+      return Attempt::kBlocked;
+    }
   }
   Join(request, choice);
   return Attempt::kDone;

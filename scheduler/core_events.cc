@@ -18,16 +18,16 @@
 namespace tidegate::internal {
 namespace {
 
-absl::Status UnknownRequest(RequestId id) {
-  return absl::NotFoundError(Concat("request ", id, " is not here"));
-}
-
 absl::Status RequireBytes(std::string_view name, Bytes bytes) {
   if (bytes >= 0) return absl::OkStatus();
   return InvalidArgument(name, ": expected at least 0, got ", bytes);
 }
 
 }  // namespace
+
+absl::Status UnknownRequest(RequestId id) {
+  return absl::NotFoundError(Concat("request ", id, " is not here"));
+}
 
 absl::Status Core::Handle(const Event& event, Instant now,
                           std::vector<Action>* actions) {
@@ -123,7 +123,7 @@ absl::Status Core::On(const DecodeProgress& event) {
     return absl::FailedPreconditionError(
         Concat("request ", event.id, " does not decode"));
   }
-  if (options_.step.decode != StepShape::Decode::kEngine) {
+  if (options_.step.DecodesInSteps()) {
     return absl::FailedPreconditionError(
         Concat("request ", event.id,
                " decodes in steps: StepDone says how it went on"));

@@ -38,7 +38,10 @@ bool Core::FormNext() {
   using Decode = StepShape::Decode;
   const Decode decode = options_.step.decode;
   Request* suspect = Mixes() ? Suspect() : nullptr;
-  if (suspect != nullptr && !isolated_last_ && FormAlone(*suspect)) return true;
+  if (suspect != nullptr && !isolated_last_ &&
+      FormAlone(*suspect, /*safely=*/true)) {
+    return true;
+  }
 
   // Memory that others took may have left no safe order. Somebody goes on all
   // the same, and what is missing then is made.
@@ -61,7 +64,7 @@ bool Core::FormNext() {
     return false;
   }
   // It was not their turn, or they made way for a chunk that did not come.
-  if (decode != Decode::kEngine && forming_.empty()) AddDecodes();
+  if (options_.step.DecodesInSteps() && forming_.empty()) AddDecodes();
   if (!forming_.empty()) {
     isolated_last_ = false;
     return true;
@@ -69,18 +72,16 @@ bool Core::FormNext() {
   // The suspect may have ended meanwhile.
   suspect = Mixes() ? Suspect() : nullptr;
   if (suspect == nullptr) return false;
-  if (isolated_last_ && FormAlone(*suspect)) return true;
+  if (isolated_last_ && FormAlone(*suspect, /*safely=*/true)) return true;
   suspect = Suspect();  // it may have been given up
   if (suspect == nullptr || !last_resort()) return false;
-  forming_ = {};
-  TryRun(*suspect, /*safely=*/false);
-  isolated_last_ = !forming_.empty();
+  isolated_last_ = FormAlone(*suspect, /*safely=*/false);
   return isolated_last_;
 }
 
-bool Core::FormAlone(Request& suspect) {
+bool Core::FormAlone(Request& suspect, bool safely) {
   forming_ = {};
-  TryRun(suspect, /*safely=*/true);
+  TryRun(suspect, safely);
   if (forming_.empty()) return false;
   isolated_last_ = true;
   return true;
@@ -140,20 +141,17 @@ void Core::AddDecodes() {
     return step;
   };
   const Bytes room = FreeRoom();
-  const auto need = [](const Step& step) {
-    return SatAdd(step.price.transient_bytes, step.price.resident_bytes);
-  };
   Step step = step_of(most);
-  if (need(step) > room) {
+  if (step.price.Need() > room) {
     std::int64_t fits = 0;
     std::int64_t too_many = most;
     while (too_many - fits > 1) {
       const std::int64_t middle = fits + (too_many - fits) / 2;
-      (need(step_of(middle)) <= room ? fits : too_many) = middle;
+      (step_of(middle).price.Need() <= room ? fits : too_many) = middle;
     }
     if (fits == 0) {
       const Step one = step_of(1);
-      decode_short_ = need(one) - room;
+      decode_short_ = one.price.Need() - room;
       // Somebody may have made room at once.
       if (Relieve(decode_short_) || GiveUpDecoding(one)) AddDecodes();
       return;
@@ -214,9 +212,7 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
   if (choice.n == 0) return choice;
   // A policy may be wrong about what fits; neither the ceiling nor the step is
   // its to break.
-  const Bytes need =
-      SatAdd(choice.price.transient_bytes, choice.price.resident_bytes,
-             forming_.price.resident_bytes);
+  const Bytes need = SatAdd(choice.price.Need(), forming_.price.resident_bytes);
   if (choice.n > widest || need > FreeRoom() + std::min(freed, Live()) +
                                       (steps_ended ? transients : 0)) {
     choice.n = 0;
@@ -225,8 +221,7 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
 }
 
 void Core::Join(Request& request, const ChunkPolicy::Choice& choice) {
-  const Tokens start =
-      std::min(request.done, request.request.prompt_tokens - 1);
+  const Tokens start = request.NextStart();
   TG_CHECK(choice.n > 0 && start + choice.n <= request.request.prompt_tokens);
   request.in_step = last_step_ + 1;
   forming_.chunks.push_back({.id = request.id,
@@ -265,10 +260,8 @@ void Core::Launch() {
               .decodes = step.decodes,
               .price = step.price,
               .room_bytes = FreeRoom()};
-  const Bytes need =
-      SatAdd(step.price.transient_bytes, step.price.resident_bytes);
-  TG_CHECK(need <= run.room_bytes);
-  ledger_.OpenStep(step.id, need);
+  TG_CHECK(step.price.Need() <= run.room_bytes);
+  ledger_.OpenStep(step.id, step.price.Need());
   decoded_last_ = !step.decodes.empty();
   running_.push_back(std::exchange(forming_, {}));
   actions_->push_back(std::move(run));

@@ -37,17 +37,13 @@ bool Contains(const std::vector<RequestId>& ids, RequestId id) {
 
 }  // namespace
 
-const Step* Core::FindStep(StepId id) const {
-  const auto it =
-      std::find_if(running_.begin(), running_.end(),
-                   [id](const Step& step) { return step.id == id; });
-  return it == running_.end() ? nullptr : &*it;
+std::vector<Step>::iterator Core::FindStep(StepId id) {
+  return std::find_if(running_.begin(), running_.end(),
+                      [id](const Step& step) { return step.id == id; });
 }
 
 Step Core::EndStep(StepId id) {
-  const auto it =
-      std::find_if(running_.begin(), running_.end(),
-                   [id](const Step& step) { return step.id == id; });
+  const auto it = FindStep(id);
   TG_CHECK(it != running_.end());
   Step step = std::move(*it);
   running_.erase(it);
@@ -59,13 +55,12 @@ Step Core::EndStep(StepId id) {
 
 absl::Status Core::CheckDecodes(const Step& step, const StepDone& event) {
   if (event.decodes.empty()) return absl::OkStatus();
-  const bool in_steps = options_.step.decode != StepShape::Decode::kEngine;
   std::vector<RequestId> seen;
   for (const DecodeResult& result : event.decodes) {
     Request* request = table_.Find(result.id);
     bool here = Contains(step.decodes, result.id);
     for (std::size_t i = 0; i < step.chunks.size() && !here; ++i) {
-      here = in_steps && step.chunks[i].id == result.id &&
+      here = options_.step.DecodesInSteps() && step.chunks[i].id == result.id &&
              step.chunks[i].kv_len == request->request.prompt_tokens;
     }
     if (!here) {
@@ -86,8 +81,8 @@ absl::Status Core::CheckDecodes(const Step& step, const StepDone& event) {
 }
 
 absl::Status Core::On(const StepDone& event) {
-  const Step* running = FindStep(event.step);
-  if (running == nullptr) return NotRunning(event.step);
+  const auto running = FindStep(event.step);
+  if (running == running_.end()) return NotRunning(event.step);
   if (!event.peak_bytes.empty()) {
     TG_RETURN_IF_ERROR(CheckReading("peak_bytes", event.peak_bytes));
   }
@@ -193,7 +188,7 @@ void Core::AfterStep(Request& request, const DecodeResult* result) {
     Refresh(request);
     actions_->push_back(StartDecode{request.id});
     CoverDecoding();
-    if (options_.step.decode == StepShape::Decode::kEngine) return;
+    if (!options_.step.DecodesInSteps()) return;
     // The last position gave a token, which is not in the cache yet; drafts
     // that came with it are.
     const Tokens tokens = result != nullptr ? result->tokens : 1;
@@ -206,9 +201,9 @@ void Core::AfterStep(Request& request, const DecodeResult* result) {
 // A decoding request feeds the token that came last: what it holds is one
 // shorter than what it says.
 Tokens Core::Length(const Request& request) const {
-  const bool fed = options_.step.decode != StepShape::Decode::kEngine;
+  const Tokens unfed = options_.step.DecodesInSteps() ? 1 : 0;
   return request.request.prompt_tokens +
-         std::max<Tokens>(0, request.decoded - (fed ? 1 : 0));
+         std::max<Tokens>(0, request.decoded - unfed);
 }
 
 void Core::FinishNow(Request& request) {
@@ -218,7 +213,7 @@ void Core::FinishNow(Request& request) {
 }
 
 absl::Status Core::On(const StepFailed& event) {
-  if (FindStep(event.step) == nullptr) return NotRunning(event.step);
+  if (FindStep(event.step) == running_.end()) return NotRunning(event.step);
   const Step step = EndStep(event.step);
   const bool memory = event.why == StepFailure::kOutOfMemory;
   if (memory) {
@@ -254,12 +249,8 @@ void Core::Fail(const Step& step, Request& request, Tokens n, bool memory) {
             "the engine failed ", request.failures,
             memory ? " times in a row for lack of memory" : " times in a row",
             ", the last time on ", n > 0 ? n : 1, " tokens at kv length ",
-            n > 0
-                ? std::min(request.done, request.request.prompt_tokens - 1) + n
-                : Length(request) + 1,
-            " priced at ",
-            FormatBytes(
-                SatAdd(step.price.transient_bytes, step.price.resident_bytes))),
+            n > 0 ? request.NextStart() + n : Length(request) + 1,
+            " priced at ", FormatBytes(step.price.Need())),
         nullptr);
   }
   // Narrower at once where that is possible; otherwise after a pause, in which
@@ -268,9 +259,7 @@ void Core::Fail(const Step& step, Request& request, Tokens n, bool memory) {
     if (step.decodes.size() > 1) return;
   } else {
     const Tokens half = n / 2 / limits_.quantum * limits_.quantum;
-    const Tokens start =
-        std::min(request.done, request.request.prompt_tokens - 1);
-    const bool aligned = start % limits_.quantum == 0;
+    const bool aligned = request.NextStart() % limits_.quantum == 0;
     const Tokens least =
         std::min(limits_.floor, limits_.max) + (aligned ? 0 : limits_.quantum);
     if (memory && half >= least) {
@@ -283,11 +272,9 @@ void Core::Fail(const Step& step, Request& request, Tokens n, bool memory) {
 
 absl::Status Core::On(const DecodeFailed& event) {
   Request* request = table_.Find(event.id);
-  if (request == nullptr) {
-    return absl::NotFoundError(Concat("request ", event.id, " is not here"));
-  }
+  if (request == nullptr) return UnknownRequest(event.id);
   if (request->state != RequestState::kDecoding ||
-      options_.step.decode != StepShape::Decode::kEngine) {
+      options_.step.DecodesInSteps()) {
     return absl::FailedPreconditionError(
         Concat("request ", event.id, " is not decoded by the engine itself"));
   }

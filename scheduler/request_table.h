@@ -16,6 +16,7 @@
 #ifndef TIDEGATE_SCHEDULER_REQUEST_TABLE_H_
 #define TIDEGATE_SCHEDULER_REQUEST_TABLE_H_
 
+#include <algorithm>
 #include <boost/intrusive/set.hpp>
 #include <cstdint>
 #include <functional>
@@ -79,6 +80,10 @@ struct Request : boost::intrusive::set_base_hook<> {
 
   // What policies see, kept by the table.
   RequestView view;
+
+  // Where its next chunk starts: a prompt that is cached whole computes its
+  // last token again.
+  Tokens NextStart() const { return std::min(done, request.prompt_tokens - 1); }
 
   // `claim` and `held` are of its account in the ledger.
   RequestView View(Bytes claim, Bytes held, Tokens tenant_served) const {

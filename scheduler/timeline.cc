@@ -291,8 +291,7 @@ class Timeline::Writer {
       args.Member("tokens", tokens);
       args.Member("kv_len", kv_len);
       args.Member("bound", std::string_view(bound));
-      args.Member("price_bytes", SatAdd(step.price.transient_bytes,
-                                        step.price.resident_bytes));
+      args.Member("price_bytes", step.price.Need());
       args.Member("transient_bytes", step.price.transient_bytes);
       args.Member("resident_bytes", step.price.resident_bytes);
       args.Member("room_bytes", step.room_bytes);

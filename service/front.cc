@@ -117,8 +117,7 @@ void Front::Tell(const Fact& fact) {
     return;
   }
   if (const auto* policy = std::get_if<PolicyChanged>(&fact)) {
-    decodes_in_steps_ =
-        policy->options->step.decode != StepShape::Decode::kEngine;
+    decodes_in_steps_ = policy->options->step.DecodesInSteps();
   }
 }
 

@@ -114,7 +114,7 @@ class Loop final : public internal::Mailbox,
     front_ = std::make_unique<Front>(
         std::move(pull), std::move(engine), std::move(options.probe),
         options.queued_tokens_max, options.probe_interval,
-        options.scheduler.step.decode != StepShape::Decode::kEngine,
+        options.scheduler.step.DecodesInSteps(),
         [clock = clock_.get()] { return clock->Now(); });
     front_->SetMailbox(weak_from_this());
     metrics_ = front_->Metrics();
@@ -273,11 +273,8 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Create(
   if (sinks->wanted()) {
     observer = [sinks](const Decision& decision) { sinks->Take(decision); };
   }
-  const StepShape shape = options.scheduler.step;
   TG_ASSIGN_OR_RETURN(
-      auto pull,
-      PullScheduler::Create(std::move(options.scheduler), std::move(observer)));
-  options.scheduler.step = shape;  // read once more below
+      auto pull, PullScheduler::Create(options.scheduler, std::move(observer)));
   auto loop = std::make_shared<Loop>(executor);
   loop->Start(std::move(pull), std::move(engine), std::move(options),
               std::move(sinks));

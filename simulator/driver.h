@@ -235,9 +235,7 @@ class Driver {
 
   Instant now_{};
   std::size_t next_input_ = 0;
-  bool StepsDecode() const {
-    return options_.scheduler.step.decode != StepShape::Decode::kEngine;
-  }
+  bool StepsDecode() const { return options_.scheduler.step.DecodesInSteps(); }
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
   std::uint64_t timers_made_ = 0;
   std::optional<Instant> wake_;

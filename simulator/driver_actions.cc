@@ -143,8 +143,7 @@ absl::Status Driver::CheckStep(const RunStep& action) const {
                     action.chunks[i].id, " twice");
     }
   }
-  const Bytes price =
-      SatAdd(action.price.transient_bytes, action.price.resident_bytes);
+  const Bytes price = action.price.Need();
   if (price > action.room_bytes) {
     return Broken("step ", action.step, " has a price of ", price,
                   " bytes and a room of ", action.room_bytes);
@@ -167,9 +166,7 @@ absl::Status Driver::CheckStep(const RunStep& action) const {
 
 absl::Status Driver::DoRunStep(const RunStep& action) {
   TG_RETURN_IF_ERROR(CheckStep(action));
-  RunningStep running{.id = action.step,
-                      .price = SatAdd(action.price.transient_bytes,
-                                      action.price.resident_bytes)};
+  RunningStep running{.id = action.step, .price = action.price.Need()};
   std::vector<Chunk> chunks;
   Tokens tokens = 0;
   Tokens lost = 0;

@@ -439,9 +439,8 @@ absl::StatusOr<JudgedRow> JudgeModel(const CsvTable& table, std::size_t row,
         options.shape = std::move(config.shape);
         return options;
       }));
-  const PriceTotals price = estimator->Total({.chunks = {&chunk, 1}});
   // The measured peak counts from before the chunk, so it holds the growth.
-  judged.price = SatAdd(price.transient_bytes, price.resident_bytes);
+  judged.price = estimator->Total({.chunks = {&chunk, 1}}).Need();
   TG_ASSIGN_OR_RETURN(std::string model, table.Text(row, "model"));
   cache.Describe(*estimator, {.chunks = {&chunk, 1}}, std::move(model),
                  &judged);

@@ -81,6 +81,9 @@ struct PriceTotals {
   // The part of transient_bytes that no narrower chunk of two or more tokens
   // avoids at this kv_len while every layer keeps its route (docs/prices.md).
   Bytes fixed_in_n_bytes = 0;
+
+  // What must be free when the step starts; saturates.
+  Bytes Need() const { return SatAdd(transient_bytes, resident_bytes); }
   friend bool operator==(const PriceTotals&, const PriceTotals&) = default;
 };
 

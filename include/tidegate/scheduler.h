@@ -49,6 +49,8 @@ struct StepShape {
   // Prompts in one step. 1: one sequence at a time.
   std::int64_t sequences = 1;
   Decode decode = Decode::kEngine;
+  // Whether decode tokens are part of steps: RunStep::decodes.
+  bool DecodesInSteps() const { return decode != Decode::kEngine; }
   // Query tokens in one step, decode tokens included, never to be exceeded. 0:
   // chunks of chunk.max tokens together, and decode tokens beside them.
   Tokens tokens = 0;

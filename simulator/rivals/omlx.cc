@@ -150,9 +150,8 @@ Tokens Width(const OmlxPrices& prices, const ChunkPolicy::Question& question,
   }
   const auto fits = [&](Tokens width, std::int64_t permille) {
     const Chunk chunk{.n = width, .kv_len = start + width};
-    const PriceTotals price = prices.Total({.chunks = {&chunk, 1}});
-    const Bytes predicted = Permille(
-        SatAdd(price.transient_bytes, price.resident_bytes), kSafetyPermille);
+    const Bytes predicted =
+        Permille(prices.Total({.chunks = {&chunk, 1}}).Need(), kSafetyPermille);
     return SatAdd(limits.base, predicted) <= Permille(limits.ceiling, permille);
   };
   if (fits(n, kTargetPermille)) return n;

@@ -301,8 +301,7 @@ class EventJudge {
          (shape.decode == Decode::kBetween && !run.chunks.empty()))) {
       Wrong("decode tokens that the engine does not take", run.step);
     }
-    const Bytes price =
-        SatAdd(run.price.transient_bytes, run.price.resident_bytes);
+    const Bytes price = run.price.Need();
     if (price > run.room_bytes) Wrong("a step above its room", price);
     if (!options_.calibrate && run.chunks.size() == 1 && run.decodes.empty()) {
       const Chunk chunk{.n = run.chunks[0].n, .kv_len = run.chunks[0].kv_len};
