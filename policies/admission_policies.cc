@@ -21,6 +21,7 @@
 
 #include "estimators/text.h"
 #include "policies/chunk_space.h"
+#include "policies/encode_items.h"
 #include "policies/full_claim.h"
 #include "policies/plan_search.h"
 #include "policies/safety.h"
@@ -170,10 +171,9 @@ class Bankers final : public AdmissionPolicy {
   bool MayGrow(const Question& question, Tokens n,
                Bytes resident) const override {
     PlanRequest request = RemainderOf(question.request);
-    request.cached_tokens =
-        std::min(request.prompt_tokens, request.cached_tokens + n);
-    request.cached_chunk = n;
-    return SafeWith(question, request, resident);
+    const Bytes released = internal::AdvanceTo(
+        request, std::min(request.prompt_tokens, request.cached_tokens + n));
+    return SafeWith(question, request, resident - released);
   }
 
   Bytes DecodeClaim(const Estimator& estimator, const RequestView& request,
@@ -218,8 +218,16 @@ Bytes internal::FullClaim(const Estimator& estimator,
   const Tokens prompt = request.prompt_tokens;
   // Where layers have windows the end of the prompt can hold more than what
   // decoding leaves of it.
-  return std::max(space.Held(prompt, std::min(prompt, space.limits().max)),
-                  space.Held(prompt + request.max_output_tokens, 1));
+  Bytes most =
+      std::max(space.Held(prompt, std::min(prompt, space.limits().max)),
+               space.Held(prompt + request.max_output_tokens, 1));
+  // What an encoder leaves is held longest by the chunk that cuts it last.
+  for (const EncodeItem& item : request.encodes) {
+    const Tokens last = item.start + item.length - 1;
+    if (last <= space.first()) continue;
+    most = std::max(most, space.Held(last, std::min(last, space.limits().max)));
+  }
+  return std::max<Bytes>(0, most);
 }
 
 absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(

@@ -73,8 +73,7 @@ bool RemainderFits(const ChunkPolicy::Question& question,
   PlanRequest rest = space.request();
   MemoryLimits memory = space.memory();
   memory.base = SatAdd(memory.base, space.Need(space.first(), end).resident);
-  rest.cached_tokens = end;
-  rest.cached_chunk = end - space.first();
+  memory.base -= internal::AdvanceTo(rest, end);
   const absl::StatusOr<Plan> plan =
       PlanPrompt(question.estimator, rest, memory, question.limits,
                  internal::kVerdictOnly);
@@ -238,6 +237,7 @@ PlanRequest RemainderOf(const RequestView& view) {
   PlanRequest request = *view.request;
   request.cached_tokens = view.done;
   request.cached_chunk = view.last_chunk;
+  request.encoded_bytes = view.encoded;
   request.allocated = view.admitted;
   return request;
 }

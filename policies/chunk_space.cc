@@ -82,11 +82,15 @@ Tokens ChunkSpace::WidestEnd(Tokens start) const {
 }
 
 Bytes ChunkSpace::Held(Tokens tokens, Tokens width) const {
-  const Bytes bytes =
+  Bytes bytes =
       preallocated_
           ? preallocated_bytes_
           : std::max<Bytes>(
                 0, estimator_.SequenceBytes(tokens, width) - held_at_first_);
+  // Of what encoders left, `base` counts that for the first tokens.
+  if (tokens > first_) {
+    bytes = SatAdd(bytes, OutputAt(request_, tokens)) - request_.encoded_bytes;
+  }
   if (request_.extra_bytes_per_token == 0) return bytes;
   return SatAdd(bytes, SatMul(request_.extra_bytes_per_token, tokens - first_));
 }
@@ -106,6 +110,14 @@ ChunkNeed ChunkSpace::Need(Tokens start, Tokens end) const {
   if (request_.extra_bytes_per_token != 0) {
     need.resident =
         SatAdd(need.resident, SatMul(request_.extra_bytes_per_token, chunk.n));
+  }
+  if (!request_.encodes.empty()) {
+    const EncodeNeed encode = EncodeNeedOf(start, end);
+    const Bytes alone = need.price.transient_bytes;
+    need.price.transient_bytes = encode.Transient(alone);
+    need.price.resident_bytes = SatAdd(need.price.resident_bytes, encode.kept);
+    need.resident = SatAdd(need.resident, encode.kept);
+    need.encoder = need.price.transient_bytes - alone;
   }
   need.peak = SatAdd(memory_.base, need.resident, need.price.transient_bytes);
   return need;

@@ -17,6 +17,7 @@
 
 #include <vector>
 
+#include "policies/encode_items.h"
 #include "tidegate/estimator.h"
 #include "tidegate/plan.h"
 #include "tidegate/time_model.h"
@@ -29,6 +30,7 @@ struct ChunkNeed {
   PriceTotals price;
   Bytes resident = 0;  // of this request beyond `base`, the chunk included
   Bytes peak = 0;      // base + resident + transient
+  Bytes encoder = 0;   // of the transient, what is there for encoders
 };
 
 // No step longer than this, but for chunks at the floor: a chunk that is too
@@ -78,8 +80,10 @@ class ChunkSpace {
   }
 
   bool InTime(Tokens start, Tokens end) const {
-    return time_.model == nullptr || end - start <= limits_.floor ||
-           time_.model->Of(end - start, start) <= time_.limit;
+    if (time_.model == nullptr || end - start <= limits_.floor) return true;
+    Duration took = time_.model->Of(end - start, start);
+    if (!request_.encodes.empty()) took += EncodeNeedOf(start, end).took;
+    return took <= time_.limit;
   }
 
   // The costliest decode step up to `tokens` tokens of the sequence; one step
@@ -96,6 +100,12 @@ class ChunkSpace {
              std::vector<Tokens>* out) const;
 
  private:
+  // Whether what the item that `at` cuts left is live when a chunk starts
+  // there: it ran for the chunk before.
+  EncodeNeed EncodeNeedOf(Tokens start, Tokens end) const {
+    return NeedOfEncodes(request_, start, end,
+                         start > first_ || request_.encoded_bytes > 0);
+  }
   bool InSpan(Tokens at) const;
   void RefineQuantum();
 

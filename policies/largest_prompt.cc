@@ -171,6 +171,7 @@ Tokens LargestPreallocated(const ChunkSpace& space, PlanRequest request,
 Tokens LargestPrompt(const ChunkSpace& space, Tokens output) {
   PlanRequest request = space.request();
   request.uncuttable.clear();
+  request.encodes.clear();
   // Nothing longer fits even without a transient.
   const auto holds = [&](Tokens prompt) {
     request.prompt_tokens = prompt;

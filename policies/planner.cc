@@ -20,6 +20,8 @@ using internal::InvalidArgument;
 
 namespace {
 
+constexpr Duration kEncodeTimeMax = std::chrono::hours(24);
+
 absl::Status ValidateRequest(const PlanRequest& request) {
   const auto in_range = [](std::string_view name, Tokens value, Tokens min,
                            Tokens max) -> absl::Status {
@@ -37,7 +39,25 @@ absl::Status ValidateRequest(const PlanRequest& request) {
       in_range("cached_chunk", request.cached_chunk, 1, kTokensMax));
   TG_RETURN_IF_ERROR(in_range("extra_bytes_per_token",
                               request.extra_bytes_per_token, 0, kBytesMax));
+  TG_RETURN_IF_ERROR(
+      in_range("encoded_bytes", request.encoded_bytes, 0, kBytesMax));
   Tokens end = 0;
+  for (std::size_t i = 0; i < request.encodes.size(); ++i) {
+    const EncodeItem& item = request.encodes[i];
+    const std::string name = Concat("encodes[", i, "]");
+    TG_RETURN_IF_ERROR(
+        in_range(name + ".start", item.start, end, request.prompt_tokens - 1));
+    TG_RETURN_IF_ERROR(in_range(name + ".length", item.length, 1,
+                                request.prompt_tokens - item.start));
+    TG_RETURN_IF_ERROR(in_range(name + ".transient_bytes", item.transient_bytes,
+                                0, kBytesMax));
+    TG_RETURN_IF_ERROR(
+        in_range(name + ".output_bytes", item.output_bytes, 1, kBytesMax));
+    TG_RETURN_IF_ERROR(
+        in_range(name + ".took", item.took.count(), 0, kEncodeTimeMax.count()));
+    end = item.start + item.length;
+  }
+  end = 0;
   for (std::size_t i = 0; i < request.uncuttable.size(); ++i) {
     const Span& span = request.uncuttable[i];
     const std::string name = Concat("spans[", i, "]");

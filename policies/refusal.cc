@@ -125,6 +125,7 @@ Arithmetic ArithmeticOf(const ChunkSpace& space, const ChunkNeed& need,
                .transient = need.price.transient_bytes,
                .ceiling = memory.ceiling,
                .headroom = memory.headroom,
+               .encoder = need.encoder,
                .fixed_in_n = need.price.fixed_in_n_bytes,
                .n = n,
                .kv_len = kv_len};
@@ -218,11 +219,14 @@ std::string Describe(const Arithmetic& a) {
                                    internal::Grouped(a.kv_len));
   const Bytes sum = SatAdd(a.live, a.claims, a.resident, a.transient);
   const bool over = sum > a.ceiling - a.headroom;
-  std::string text =
-      Concat(FormatBytes(a.live), " live + ", FormatBytes(a.claims),
-             " claims + ", FormatBytes(a.resident), " resident + ",
-             FormatBytes(a.transient), " transient = ", FormatBytes(sum),
-             over ? " > " : " <= ", internal::Line(a), ", for ", chunk);
+  std::string text = Concat(
+      FormatBytes(a.live), " live + ", FormatBytes(a.claims), " claims + ",
+      FormatBytes(a.resident), " resident + ", FormatBytes(a.transient),
+      " transient",
+      a.encoder > 0 ? Concat(" (", FormatBytes(a.encoder), " for its encoder)")
+                    : std::string(),
+      " = ", FormatBytes(sum), over ? " > " : " <= ", internal::Line(a),
+      ", for ", chunk);
   if (a.max_allocation.has_value() &&
       a.largest_allocation > *a.max_allocation) {
     text = Concat("a single buffer of ", FormatBytes(a.largest_allocation),

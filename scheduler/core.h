@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "estimators/calibrated_estimator.h"
 #include "estimators/calibrator.h"
+#include "policies/encode_items.h"
 #include "scheduler/growth_meter.h"
 #include "scheduler/ledger.h"
 #include "scheduler/memory_state.h"
@@ -105,6 +106,8 @@ class Core final : public Scheduler {
   void MeasureTransient(const Step& step, const StepDone& done);
   void MeasureGrowth(const Step& step, const std::vector<Bytes>& live);
   void RaiseClaims();
+  // Promises what is left of an admitted prompt, and its output.
+  void ClaimRest(Request& request);
   void End(Request& request);
   void CancelNow(Request& request);
   void RejectNow(Request& request, RefusalCode code, std::string reason,
@@ -143,6 +146,8 @@ class Core final : public Scheduler {
   // `steps_ended`: as if the running steps had, whose growth stays.
   ChunkPolicy::Choice NextChunk(const Request& request, Bytes freed,
                                 bool steps_ended = false) const;
+  // The encoder items that its next chunk runs, of `n` tokens.
+  EncodeRange EncodesOf(const Request& request, Tokens n) const;
   void Join(Request& request, const ChunkPolicy::Choice& choice);
   void Launch();
 

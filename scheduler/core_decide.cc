@@ -195,6 +195,7 @@ std::vector<RequestView> Core::AdmittedViews() {
     TG_CHECK(view != views.end());
     view->done = chunk.kv_len;
     view->last_chunk = chunk.n;
+    view->encoded = OutputAt(*view->request, chunk.kv_len);
     view->held = SatAdd(view->held, growth);
     view->claim -= std::min(growth, view->claim);
   });
@@ -260,6 +261,7 @@ Core::Attempt Core::TryStart(Request& request) {
       break;
   }
   request.doomed_since.reset();
+  request.promised = answer->claim > 0;
   Bytes resident = request.prefix_bytes;
   Bytes claim = answer->claim;
   if (Prices().KvPreallocated()) {

@@ -298,11 +298,15 @@ void Core::RaiseClaims() {
     if (request->state != RequestState::kPrefill || request->view.claim == 0) {
       continue;
     }
-    ledger_.SetClaim(request->id,
-                     FullClaim(Prices(), RemainderOf(request->view),
-                               memory_.Limits(ledger_.resident()), limits_));
-    Refresh(*request);
+    ClaimRest(*request);
   }
+}
+
+void Core::ClaimRest(Request& request) {
+  ledger_.SetClaim(request.id,
+                   FullClaim(Prices(), RemainderOf(request.view),
+                             memory_.Limits(ledger_.resident()), limits_));
+  Refresh(request);
 }
 
 void Core::End(Request& request) {

@@ -210,6 +210,11 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
            stalls ? without_others(options_.decode_stall) : Duration::zero(),
        .step_target = without_others(options_.decode_stall)});
   if (choice.n == 0) return choice;
+  // Encoders of one request a step: what others would leave beside them is in
+  // no price.
+  if (!forming_.chunks.empty() && !EncodesOf(request, choice.n).empty()) {
+    return {};
+  }
   // A policy may be wrong about what fits; neither the ceiling nor the step is
   // its to break.
   const Bytes need = SatAdd(choice.price.Need(), forming_.price.resident_bytes);
@@ -220,10 +225,23 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
   return choice;
 }
 
+EncodeRange Core::EncodesOf(const Request& request, Tokens n) const {
+  const Tokens start = request.NextStart();
+  return EncodesIn(request.request, start, start + n, request.encoded > 0);
+}
+
 void Core::Join(Request& request, const ChunkPolicy::Choice& choice) {
   const Tokens start = request.NextStart();
   TG_CHECK(choice.n > 0 && start + choice.n <= request.request.prompt_tokens);
   request.in_step = last_step_ + 1;
+  const EncodeRange encodes = EncodesOf(request, choice.n);
+  for (std::size_t i = encodes.first; i < encodes.last; ++i) {
+    forming_.encodes.push_back({.id = request.id, .item = i});
+  }
+  if (!encodes.empty()) {
+    forming_.encode = NeedOfEncodes(request.request, start, start + choice.n,
+                                    request.encoded > 0);
+  }
   forming_.chunks.push_back({.id = request.id,
                              .start = start,
                              .n = choice.n,
@@ -258,6 +276,7 @@ void Core::Launch() {
   RunStep run{.step = step.id,
               .chunks = step.chunks,
               .decodes = step.decodes,
+              .encodes = step.encodes,
               .price = step.price,
               .room_bytes = FreeRoom()};
   TG_CHECK(step.price.Need() <= run.room_bytes);

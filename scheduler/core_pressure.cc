@@ -167,6 +167,7 @@ bool Core::PreemptFor(const Request* request) {
     r.done = r.request.cached_tokens;
     r.last_chunk = r.request.cached_chunk;
     r.decoded = 0;
+    r.encoded = 0;
     r.stuck_since.reset();
     r.fits_in_room.reset();
   });

@@ -110,7 +110,8 @@ absl::Status Core::On(const StepDone& event) {
   if (!step.decodes.empty() && decode_cap_ > 0) {
     decode_cap_ = decode_cap_ > table_.decoding() ? 0 : 2 * decode_cap_;
   }
-  if (event.took.has_value()) times_.Add(step.load, *event.took);
+  if (event.took.has_value() && step.encodes.empty())
+    times_.Add(step.load, *event.took);
   MeasureTransient(step, event);
   std::vector<RequestId> finished;
   for (const DecodeResult& result : event.decodes) {
@@ -143,10 +144,20 @@ absl::Status Core::On(const StepDone& event) {
 void Core::ChunkDone(const Step& step, std::size_t i) {
   const StepChunk& chunk = step.chunks[i];
   Request& request = *table_.Find(chunk.id);
+  PlanRequest rest = RemainderOf(request.view);
+  const Bytes released = AdvanceTo(rest, chunk.kv_len);
+  const Bytes kept =
+      i == 0 && !step.encodes.empty() ? step.encode.kept : Bytes{0};
   ledger_.Grow(
       request.id, step.growth[i],
       std::min(step.growth[i],
-               SatMul(request.request.extra_bytes_per_token, chunk.n)));
+               SatAdd(kept,
+                      SatMul(request.request.extra_bytes_per_token, chunk.n))));
+  if (released > 0) {
+    ledger_.Shrink(request.id, released);
+    if (has_readings_) memory_.Free(released, now_);
+    ++relief_;
+  }
   served_ += chunk.n;
   widest_run_ = std::max(widest_run_, chunk.n);
   table_.Serve(request, chunk.n);
@@ -154,9 +165,12 @@ void Core::ChunkDone(const Step& step, std::size_t i) {
     r.done = chunk.kv_len;
     r.last_chunk = chunk.n;
     r.served_mark = served_;
+    r.encoded = rest.encoded_bytes;
     r.failures = 0;
     r.stuck_since.reset();
   });
+  // The bytes of one item were promised: they serve the next one.
+  if (released > 0 && request.promised) ClaimRest(request);
   // Widths grow back after a failure, one doubling a step.
   request.width_cap =
       request.width_cap >= limits_.max / 2 ? 0 : 2 * request.width_cap;
@@ -218,7 +232,7 @@ absl::Status Core::On(const StepFailed& event) {
   const bool memory = event.why == StepFailure::kOutOfMemory;
   if (memory) {
     ++stats_.out_of_memory;
-    if (options_.calibrate) {
+    if (options_.calibrate && step.encodes.empty()) {
       const StaticPrice price = StaticPriceOf(step.query());
       calibrator_.AddOutOfMemory(
           price.route, step.tokens(), price.transient_bytes,
@@ -308,7 +322,8 @@ Core::StaticPrice Core::StaticPriceOf(const StepQuery& step) const {
 // Peak less what was live before and what the step added for good. A step
 // during which memory moved for other reasons measures those.
 void Core::MeasureTransient(const Step& step, const StepDone& done) {
-  if (!options_.calibrate || !step.alone) return;
+  // What encoders need is not this model's, and in no price that is corrected.
+  if (!options_.calibrate || !step.alone || !step.encodes.empty()) return;
   if (done.peak_bytes.empty() ||
       done.peak_bytes.size() != done.live_bytes.size()) {
     return;
@@ -333,7 +348,7 @@ void Core::MeasureTransient(const Step& step, const StepDone& done) {
 // Only what stays counts: pools that filled up can be reclaimed, and other
 // requests' own growth is known.
 void Core::MeasureGrowth(const Step& step, const std::vector<Bytes>& live) {
-  if (!step.alone || step.chunk_tokens == 0) return;
+  if (!step.alone || step.chunk_tokens == 0 || !step.encodes.empty()) return;
   const Bytes same_rank = memory_.ranks() > 0
                               ? live[step.rank]
                               : *std::max_element(live.begin(), live.end());

@@ -78,6 +78,9 @@ struct Fields {
     json.Member("cached_tokens", event.request.cached_tokens);
     json.Member("max_output_tokens", event.request.max_output_tokens);
     json.Member("mask", MaskName(event.request.mask));
+    if (!event.request.encodes.empty()) {
+      json.Member("encodes", std::ssize(event.request.encodes));
+    }
     json.Member("priority", event.priority);
     json.Member("prefix_bytes", event.prefix_bytes);
   }
@@ -160,6 +163,17 @@ struct Fields {
     }
     json.Close(']');
     if (!action.decodes.empty()) List("decodes", action.decodes);
+    if (!action.encodes.empty()) {
+      json.Key("encodes");
+      json.Open('[');
+      for (const StepEncode& encode : action.encodes) {
+        json.Open('{');
+        json.Member("id", encode.id);
+        json.Member("item", static_cast<std::int64_t>(encode.item));
+        json.Close('}');
+      }
+      json.Close(']');
+    }
     json.Member("transient_bytes", action.price.transient_bytes);
     json.Member("resident_bytes", action.price.resident_bytes);
     json.Member("room_bytes", action.room_bytes);

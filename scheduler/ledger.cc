@@ -48,6 +48,17 @@ void Ledger::CloseStep(StepId step) {
   steps_.erase(it);
 }
 
+void Ledger::Shrink(RequestId id, Bytes side) {
+  const auto it = accounts_.find(id);
+  TG_CHECK(it != accounts_.end());
+  Account& account = it->second;
+  TG_CHECK(side >= 0 && side <= account.side && side <= account.resident);
+  account.resident -= side;
+  account.side -= side;
+  resident_ -= side;
+  side_ -= side;
+}
+
 void Ledger::SetClaim(RequestId id, Bytes claim) {
   TG_CHECK(claim >= 0);
   const auto it = accounts_.find(id);

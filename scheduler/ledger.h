@@ -34,6 +34,9 @@ class Ledger {
   // beyond every price.
   void Grow(RequestId id, Bytes bytes, Bytes side = 0);
 
+  // Frees live bytes of those that were grown as `side`.
+  void Shrink(RequestId id, Bytes side);
+
   // Promises `claim` from now on instead of what is left of the claim.
   void SetClaim(RequestId id, Bytes claim);
 

@@ -63,6 +63,7 @@ Request& RequestTable::Add(const Arrive& arrive, Instant now,
   auto request = std::make_unique<Request>();
   request->id = arrive.id;
   request->request = arrive.request;
+  request->request.encoded_bytes = 0;
   request->priority = arrive.priority;
   request->tenant = arrive.tenant;
   request->prefix_bytes = arrive.prefix_bytes;

@@ -49,7 +49,10 @@ struct Request : boost::intrusive::set_base_hook<> {
   Tokens done = 0;        // prompt tokens in the cache: hits plus computed
   Tokens last_chunk = 1;  // width of the chunk that computed the last of them
   Tokens decoded = 0;     // generated tokens reported so far
-  Tokens served = 0;      // prompt tokens computed for it, repeats included
+  Bytes encoded = 0;      // live: what an encoder left for the next tokens
+  // Whether admission promised it bytes: bankers promise none.
+  bool promised = false;
+  Tokens served = 0;  // prompt tokens computed for it, repeats included
   Tokens served_mark = 0;
   StepId in_step = 0;           // the running step that it is part of
   StepId last_decode = 0;       // the last step that it decoded in
@@ -99,6 +102,7 @@ struct Request : boost::intrusive::set_base_hook<> {
             .decoded = decoded,
             .claim = claim,
             .held = held,
+            .encoded = encoded,
             .preempted = preempted,
             .served = served,
             .tenant_served = tenant_served,

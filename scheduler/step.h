@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "policies/encode_items.h"
 #include "tidegate/actions.h"
 #include "tidegate/estimator.h"
 #include "tidegate/time_model.h"
@@ -20,6 +21,9 @@ struct Step {
   std::vector<StepChunk> chunks;
   std::vector<Chunk> priced;  // the same, as estimators take them
   std::vector<Bytes> growth;  // resident bytes that each of them adds
+  std::vector<StepEncode> encodes;
+  // What they need beside the forward pass, and while they run.
+  EncodeNeed encode;
   std::vector<RequestId> decodes;
   Tokens decode_kv_len = 0;  // the longest of them
   PriceTotals price;         // of all of it together

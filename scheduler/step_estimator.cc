@@ -30,6 +30,7 @@ auto StepEstimator::Joined(const StepQuery& more, const Ask& ask) const {
 PriceTotals StepEstimator::Total(const StepQuery& step) const {
   PriceTotals totals =
       Joined(step, [this](const StepQuery& all) { return base_.Total(all); });
+  totals.transient_bytes = step_.encode.Transient(totals.transient_bytes);
   totals.resident_bytes = std::max<Bytes>(0, totals.resident_bytes - resident_);
   return totals;
 }
@@ -38,6 +39,7 @@ absl::StatusOr<Price> StepEstimator::Explain(const StepQuery& step) const {
   absl::StatusOr<Price> price =
       Joined(step, [this](const StepQuery& all) { return base_.Explain(all); });
   TG_RETURN_IF_ERROR(price.status());
+  price->transient_bytes = step_.encode.Transient(price->transient_bytes);
   price->resident_bytes = std::max<Bytes>(0, price->resident_bytes - resident_);
   return price;
 }

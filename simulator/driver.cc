@@ -188,6 +188,12 @@ absl::Status Driver::EndStep(StepId id) {
     const Tokens n = request.widths.back();
     request.resident += running.step.growth[i];
     request.done += n;
+    const Bytes given_back =
+        AfterChunk(request.arrive.request,
+                   i == 0 ? running.encodes : std::vector<std::size_t>{},
+                   request.done, &request.outputs);
+    request.resident -= given_back;
+    world_.AddResident(-given_back);
     request.computed += n + std::exchange(request.lost, 0);
     totals_.computed_tokens += n;
     ++totals_.chunks;

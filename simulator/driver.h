@@ -34,6 +34,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "estimators/text.h"
+#include "simulator/encoders.h"
 #include "simulator/world.h"
 #include "tidegate/actions.h"
 #include "tidegate/decision_log.h"
@@ -76,7 +77,8 @@ struct DrivenRequest {
   Tokens done = 0;     // prompt tokens in memory
   Tokens pinned = 0;   // of which in the prefix cache
   Tokens lost = 0;     // promised as cached, dropped before admission
-  Bytes resident = 0;  // KV of its own
+  Bytes resident = 0;  // KV of its own, and outputs of encoders
+  LiveOutputs outputs;
   Instant decode_start{};
   Tokens decoded = 0;
   std::int64_t runs = 0;  // times it was admitted: a stale timer has another
@@ -164,6 +166,7 @@ class Driver {
     StepId id = 0;
     std::vector<std::size_t> requests;  // with a chunk in it
     std::vector<std::size_t> decodes;   // with a decode token in it
+    std::vector<std::size_t> encodes;   // items of the first request
     World::Step step;
     Bytes price = 0;
     Duration took{};
@@ -201,6 +204,7 @@ class Driver {
   absl::Status DoAdmit(const Admit& action);
   absl::Status DoRunStep(const RunStep& action);
   absl::Status CheckStep(const RunStep& action) const;
+  absl::Status CheckEncodes(const RunStep& action) const;
   absl::Status CheckDecodes(const RunStep& action) const;
   absl::Status CheckChunk(const RunStep& step, const StepChunk& chunk) const;
   absl::Status DoReject(const Reject& action);

@@ -115,6 +115,26 @@ absl::Status Driver::CheckDecodes(const RunStep& action) const {
   return absl::OkStatus();
 }
 
+// Exactly what the first chunk needs and the engine does not hold.
+absl::Status Driver::CheckEncodes(const RunStep& action) const {
+  std::vector<StepEncode> needed;
+  for (std::size_t i = 0; i < action.chunks.size(); ++i) {
+    const StepChunk& chunk = action.chunks[i];
+    const DrivenRequest& request = *Find(chunk.id);
+    const std::vector<std::size_t> items = MissingOutputs(
+        request.arrive.request, request.outputs, chunk.start, chunk.kv_len);
+    if (i > 0 && !items.empty()) {
+      return Broken("step ", action.step, " computes tokens of request ",
+                    chunk.id, " that no encoder has run for");
+    }
+    for (const std::size_t item : items) needed.push_back({chunk.id, item});
+  }
+  if (needed == action.encodes) return absl::OkStatus();
+  return Broken("step ", action.step, " runs ", action.encodes.size(),
+                " encoder items, and its chunks need ", needed.size(),
+                needed.size() == action.encodes.size() ? " others" : "");
+}
+
 absl::Status Driver::CheckStep(const RunStep& action) const {
   const StepShape& shape = options_.scheduler.step;
   if (std::ssize(running_) >= shape.in_flight) {
@@ -143,6 +163,7 @@ absl::Status Driver::CheckStep(const RunStep& action) const {
                     action.chunks[i].id, " twice");
     }
   }
+  TG_RETURN_IF_ERROR(CheckEncodes(action));
   const Bytes price = action.price.Need();
   if (price > action.room_bytes) {
     return Broken("step ", action.step, " has a price of ", price,
@@ -187,7 +208,16 @@ absl::Status Driver::DoRunStep(const RunStep& action) {
     running.decodes.push_back(IndexOf(request));
     decode_kv.push_back(request.arrive.request.prompt_tokens + request.decoded);
   }
-  running.step = world_.Start(chunks, decode_kv);
+  EncoderLoad encoders;
+  if (!action.encodes.empty()) {
+    for (const StepEncode& encode : action.encodes) {
+      running.encodes.push_back(encode.item);
+    }
+    const StepChunk& chunk = action.chunks.front();
+    encoders =
+        LoadOf(Find(chunk.id)->arrive.request, running.encodes, chunk.kv_len);
+  }
+  running.step = world_.Start(chunks, decode_kv, encoders);
   if (running.step.fits) {
     running.took = running.step.took + world_.PrefillTime(lost);
     for (std::size_t i = 0; i < chunks.size(); ++i) {
@@ -317,6 +347,7 @@ void Driver::Release(DrivenRequest& request) {
   }
   request.pinned = 0;
   request.lost = 0;
+  request.outputs.clear();
   world_.AddResident(-std::exchange(request.resident, 0));
   decoding_.erase(IndexOf(request));
 }

@@ -22,7 +22,9 @@ constexpr auto kEventKeys = std::to_array<string_view>(
     {"at", "arrive", "cancel", "base", "ceiling", "observe"});
 constexpr auto kArriveKeys = std::to_array<string_view>(
     {"id", "prompt_tokens", "cached_tokens", "max_output_tokens",
-     "output_tokens", "mask", "spans", "priority", "tenant"});
+     "output_tokens", "mask", "spans", "encodes", "priority", "tenant"});
+constexpr auto kEncodeKeys = std::to_array<string_view>(
+    {"start", "length", "transient", "output", "took_s"});
 constexpr auto kObserveKeys =
     std::to_array<string_view>({"n", "kv_len", "transient"});
 
@@ -53,8 +55,23 @@ void ReadSpans(ScenarioReader& in, std::vector<Span>* spans) {
   if (!good) in.FailAt("spans", "an array of [start, length]");
 }
 
-absl::Status ReadArrive(ScenarioReader& event, Scenario* scenario,
-                        TimedInput* timed) {
+absl::Status ReadEncodes(ScenarioReader& in, const std::string& place,
+                         std::vector<EncodeItem>* encodes) {
+  if (!in.Has("encodes")) return absl::OkStatus();
+  in.Each("encodes", [&](const JsonValue& value, const std::string& prefix) {
+    ScenarioReader item(value, place, prefix, kEncodeKeys);
+    encodes->push_back({.start = item.Int("start", 0, kTokensMax),
+                        .length = item.Int("length", 1, kTokensMax),
+                        .transient_bytes = item.Int("transient", 0, kBytesMax),
+                        .output_bytes = item.Int("output", 1, kBytesMax),
+                        .took = item.SecondsOr("took_s", Duration{})});
+    return item.status();
+  });
+  return in.status();
+}
+
+absl::Status ReadArrive(ScenarioReader& event, const std::string& place,
+                        Scenario* scenario, TimedInput* timed) {
   ScenarioReader in = event.Child("arrive", kArriveKeys);
   TG_RETURN_IF_ERROR(event.status());
   ScenarioRequest request;
@@ -74,6 +91,7 @@ absl::Status ReadArrive(ScenarioReader& event, Scenario* scenario,
       std::min(driven.output_tokens, asked.max_output_tokens);
   asked.mask = in.MaskOrCausal();
   ReadSpans(in, &asked.uncuttable);
+  TG_RETURN_IF_ERROR(ReadEncodes(in, place, &asked.encodes));
   if (in.Find("tenant") != nullptr) driven.arrive.tenant = in.Text("tenant");
   driven.arrive.priority = in.IntOr("priority", 0, -kPriorityMax, kPriorityMax);
   TG_RETURN_IF_ERROR(in.status());
@@ -123,7 +141,7 @@ absl::Status ReadEvents(ScenarioReader& top, const std::string& place,
     }
     TG_RETURN_IF_ERROR(event.status());
     if (what == "arrive") {
-      TG_RETURN_IF_ERROR(ReadArrive(event, scenario, &timed));
+      TG_RETURN_IF_ERROR(ReadArrive(event, place, scenario, &timed));
     } else if (what == "observe") {
       TG_RETURN_IF_ERROR(ReadObserve(event, &timed));
     } else if (what == "cancel") {

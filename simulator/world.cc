@@ -176,7 +176,8 @@ World::Need World::AttentionOf(const Chunk& chunk) const {
 }
 
 World::Need World::NeedOf(std::span<const Chunk> chunks,
-                          std::span<const Tokens> decode_kv_lens) const {
+                          std::span<const Tokens> decode_kv_lens,
+                          const EncoderLoad& encoders) const {
   const WorldOptions& options = setup_.options;
   Need need;
   auto tokens = static_cast<Tokens>(decode_kv_lens.size());
@@ -211,7 +212,10 @@ World::Need World::NeedOf(std::span<const Chunk> chunks,
     shape = MixHash(shape, static_cast<std::uint64_t>(kv_len));
   }
   const double factor = ErrorFactor(options.price_error, shape);
-  return {Scaled(need.transient, factor),
+  // What is kept is growth.
+  const Bytes forward =
+      SatAdd(encoders.outputs, Scaled(need.transient, factor));
+  return {std::max(encoders.peak, forward) - encoders.kept,
           Scaled(need.largest_allocation, factor)};
 }
 
@@ -245,7 +249,8 @@ std::optional<Bytes> World::TakeTransient(const Need& need, Bytes growth,
 }
 
 World::Step World::Start(std::span<const Chunk> chunks,
-                         std::span<const Tokens> decode_kv_lens) {
+                         std::span<const Tokens> decode_kv_lens,
+                         const EncoderLoad& encoders) {
   const WorldOptions& options = setup_.options;
   Step step;
   Tokens tokens = 0;
@@ -255,9 +260,13 @@ World::Step World::Start(std::span<const Chunk> chunks,
     growth = SatAdd(growth, step.growth.back());
     tokens += chunk.n;
   }
+  if (encoders.kept > 0) {
+    step.growth.front() = SatAdd(step.growth.front(), encoders.kept);
+    growth = SatAdd(growth, encoders.kept);
+  }
   step.decode_growth = DecodeBytes(static_cast<Tokens>(decode_kv_lens.size()));
   growth = SatAdd(growth, step.decode_growth);
-  const Need need = NeedOf(chunks, decode_kv_lens);
+  const Need need = NeedOf(chunks, decode_kv_lens, encoders);
   step.transient = need.transient;
   // A failure shows when the step was launched, whatever it would have taken.
   if (!chunks.empty()) {
@@ -285,6 +294,7 @@ World::Step World::Start(std::span<const Chunk> chunks,
         options.timer->Of({.chunks = chunks, .decode_kv_lens = decode_kv_lens});
     step.took = std::min(time.took, kTimeMax);
   }
+  step.took += encoders.took;
   const double factor =
       ErrorFactor(options.time_error, MixHash(options.seed, started_++));
   if (factor != 1) {

@@ -26,6 +26,7 @@
 
 #include "absl/status/status.h"
 #include "simulator/caching_allocator.h"
+#include "simulator/encoders.h"
 #include "simulator/lagged_reading.h"
 #include "simulator/prefix_cache.h"
 #include "tidegate/catalogue.h"
@@ -81,8 +82,10 @@ class World {
   // Starts a step unless it would run out of memory; drops cached blocks that
   // are in its way. `decode_kv_lens`: what each decode token attends to, itself
   // included. A step has a chunk or a decode token.
+  // `encoders` run before, for the first chunk.
   Step Start(std::span<const Chunk> chunks,
-             std::span<const Tokens> decode_kv_lens = {});
+             std::span<const Tokens> decode_kv_lens = {},
+             const EncoderLoad& encoders = {});
   // Ends a step that fit: its growth becomes resident.
   void End(const Step& step);
 
@@ -139,7 +142,8 @@ class World {
     Bytes largest_allocation = 0;
   };
   Need NeedOf(std::span<const Chunk> chunks,
-              std::span<const Tokens> decode_kv_lens) const;
+              std::span<const Tokens> decode_kv_lens,
+              const EncoderLoad& encoders) const;
   Need AttentionOf(const Chunk& chunk) const;
   WorldAttention RouteOf(const Chunk& chunk) const;
   Bytes GrowthOf(const Chunk& chunk) const;

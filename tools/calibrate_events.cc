@@ -89,8 +89,8 @@ class EventReader {
       in.FailAt("chunks", "an array");
       return;
     }
-    // Chunks that share a step share its peak.
-    if (chunks->items.size() != 1) return;
+    // Chunks that share a step share its peak, and encoders have a share of it.
+    if (chunks->items.size() != 1 || line.Find("encodes") != nullptr) return;
     ObjectReader chunk(chunks->items.front(), in.file(), "chunks.");
     Running running;
     running.step = in.Int("step", 0, kAny);

@@ -7,6 +7,7 @@
 #ifndef TIDEGATE_ACTIONS_H_
 #define TIDEGATE_ACTIONS_H_
 
+#include <cstddef>
 #include <string>
 #include <variant>
 #include <vector>
@@ -38,13 +39,22 @@ struct StepChunk {
   friend bool operator==(const StepChunk&, const StepChunk&) = default;
 };
 
+// Item `item` of PlanRequest::encodes, to be run before the forward pass.
+struct StepEncode {
+  RequestId id = 0;
+  std::size_t item = 0;
+  friend bool operator==(const StepEncode&, const StepEncode&) = default;
+};
+
 // Run one forward pass now; answer with StepDone or StepFailed. What may be in
 // it, and how many run at once, is SchedulerOptions::step.
 struct RunStep {
   StepId step = 0;
   std::vector<StepChunk> chunks;   // at most one of each request
   std::vector<RequestId> decodes;  // these decode their next token in it
-  PriceTotals price;               // of all of it together
+  // What the encoder runs first, one after another: of one request at most.
+  std::vector<StepEncode> encodes;
+  PriceTotals price;  // of all of it together
   // ceiling - headroom - live - steps in flight at the decision: at least the
   // price.
   Bytes room_bytes = 0;

@@ -39,13 +39,34 @@ struct Span {
   friend bool operator==(const Span&, const Span&) = default;
 };
 
+// Input that an encoder turns into embeddings before the language model attends
+// to them: an image, a clip. It runs in the step of the first chunk that
+// reaches its tokens, before the forward pass; encoders of one step run one
+// after another. What it leaves is live until the last of its tokens is
+// computed, and is lost when the request is preempted. Tokens in the cache need
+// no encoder, but an item whose tokens are cached only in part does.
+struct EncodeItem {
+  Tokens start = 0;  // the tokens that stand for it
+  Tokens length = 0;
+  // Beyond what is live and beyond its output, while it runs: of a vision
+  // transformer without a fused kernel quadratic in the patches (omlx #3661).
+  Bytes transient_bytes = 0;
+  Bytes output_bytes = 0;  // the embeddings: length x hidden x element size
+  Duration took{};         // how long it is expected to run; zero: unknown
+  friend bool operator==(const EncodeItem&, const EncodeItem&) = default;
+};
+
 struct PlanRequest {
   Tokens prompt_tokens = 0;      // whole prompt, cached part included; >= 1
   Tokens cached_tokens = 0;      // prefix already in the cache: it is attended
                                  // to, but not computed; <= prompt_tokens
   Tokens max_output_tokens = 0;  // priced as KV that decoding will add
   MaskKind mask = MaskKind::kCausal;
-  std::vector<Span> uncuttable;  // ascending, disjoint, within the prompt
+  std::vector<Span> uncuttable;     // ascending, disjoint, within the prompt
+  std::vector<EncodeItem> encodes;  // ascending, disjoint, within the prompt
+  // Of `base`, what the encoder left for the tokens behind cached_tokens: it is
+  // gone when they are computed. 0: nothing, and the item runs again.
+  Bytes encoded_bytes = 0;
   // Width of the chunk that computed the end of the cached prefix: layers with
   // a window hold that much of it besides the window, and live memory counts
   // it. 1 for a prefix that comes from a cache.
@@ -118,6 +139,8 @@ struct Arithmetic {
   // Set when the second limit decided instead.
   Bytes largest_allocation = 0;
   std::optional<Bytes> max_allocation;
+  // The bytes of `transient` that the chunk would not need without encoders.
+  Bytes encoder = 0;
   // The bytes of `transient` that no narrower chunk would avoid.
   Bytes fixed_in_n = 0;
   Tokens n = 0;
@@ -134,8 +157,8 @@ struct Plan {
   std::vector<PlannedChunk> chunks;  // empty when rejected
   // Highest live + resident + transient along the plan, decoding included.
   Bytes peak_bytes = 0;
-  // Longest prompt (same cached tokens, mask and output budget, no spans) that
-  // would be admitted; 0 when none would.
+  // Longest prompt (same cached tokens, mask and output budget, no spans and no
+  // encoder items) that would be admitted; 0 when none would.
   Tokens largest_prompt_that_fits = 0;
   Arithmetic arithmetic;
 };

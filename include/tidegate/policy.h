@@ -34,8 +34,10 @@ struct RequestView {
   bool admitted = false;
   bool decoding = false;  // admitted, and the prompt is computed
   Tokens decoded = 0;
-  Bytes claim = 0;    // admitted: bytes promised that are not live yet
-  Bytes held = 0;     // admitted: live bytes that go when it ends
+  Bytes claim = 0;  // admitted: bytes promised that are not live yet
+  Bytes held = 0;   // admitted: live bytes that go when it ends
+  // Of `held`, what an encoder left for the tokens that are next.
+  Bytes encoded = 0;
   int preempted = 0;  // times that it lost its progress
   // Prompt tokens computed for this request since it arrived.
   Tokens served = 0;
