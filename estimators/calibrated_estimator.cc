@@ -27,8 +27,8 @@ void CalibratedEstimator::Correct(const StepQuery& step,
   const Bytes corrected = correction.Apply(totals->transient_bytes);
   // What is measured beyond the price does not shrink with the chunk as far as
   // it is the fixed part.
-  totals->fixed_in_n_bytes =
-      std::min(corrected, SatAdd(totals->fixed_in_n_bytes, correction.fixed));
+  totals->fixed_in_n_bytes = std::clamp<Bytes>(
+      SatAdd(totals->fixed_in_n_bytes, correction.fixed), 0, corrected);
   totals->transient_bytes = corrected;
 }
 

@@ -210,7 +210,9 @@ void Calibrator::Refit(Route* route) {
     std::sort(over.begin(), over.end());
     const std::size_t rank =
         std::min(over.size() - 2, over.size() * kQuantileTenths / 10);
-    correction.fixed = std::clamp<Bytes>(over[rank], 0, kFixedMax);
+    // Below zero where measurements rise faster than the price and lie below
+    // it: a line through zero would then pass all of them.
+    correction.fixed = std::clamp<Bytes>(over[rank], -kFixedMax, kFixedMax);
   }
   if (correction == route->correction) return;
   route->correction = correction;

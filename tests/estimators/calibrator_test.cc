@@ -89,6 +89,21 @@ TEST(CalibratorTest, StaysWithinItsBoundsWhateverIsMeasured) {
   }
 }
 
+// Two widths at growing lengths, all measured below their price: the steeper
+// ones do not make a slope that then passes every price.
+TEST(CalibratorTest, MeasurementsBelowThePriceDoNotRaiseIt) {
+  Calibrator calibrator;
+  const Bytes wide = 17'203'200;
+  const Bytes narrow = 13'762'560;
+  calibrator.Add(kRoute, 320, wide, 4'140'000, Instant{});
+  for (const Bytes measured : {4'900'000, 6'600'000, 8'030'000}) {
+    calibrator.Add(kRoute, 256, narrow, measured, Instant{});
+  }
+  calibrator.Add(kRoute, 320, wide, 12'500'000, Instant{});
+  EXPECT_LE(calibrator.For(kRoute).Apply(narrow), narrow);
+  EXPECT_LE(calibrator.For(kRoute).Apply(wide), wide);
+}
+
 TEST(CalibratorTest, ForgetsWhatIsOld) {
   Calibrator calibrator;
   Feed(calibrator, 1.5, 0);

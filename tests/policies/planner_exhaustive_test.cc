@@ -47,6 +47,16 @@ World RandomWorld(std::mt19937_64& random) {
   world.memory.headroom = upto(5);
   world.memory.ceiling = 26 + upto(300);
   if (upto(3) == 0) world.memory.max_allocation = 1 + upto(120);
+  if (upto(3) == 0) {
+    for (Tokens at = upto(prompt); at < prompt; at += upto(9)) {
+      const Tokens length = 1 + upto(std::min<Tokens>(prompt - at - 1, 15));
+      world.request.encodes.push_back({.start = at,
+                                       .length = length,
+                                       .transient_bytes = upto(60),
+                                       .output_bytes = 1 + upto(25)});
+      at += length;
+    }
+  }
   return world;
 }
 
@@ -61,6 +71,10 @@ std::string Show(const World& world, std::uint64_t seed) {
   for (const Span& span : world.request.uncuttable) {
     text += " span " + std::to_string(span.start) + "+" +
             std::to_string(span.length);
+  }
+  for (const EncodeItem& item : world.request.encodes) {
+    text += " item " + std::to_string(item.start) + "+" +
+            std::to_string(item.length);
   }
   return text;
 }
@@ -113,6 +127,7 @@ TEST_P(ExhaustivePlannerTest, LargestPromptFitsAndTheNextOnesDoNot) {
     std::mt19937_64 random(seed);
     World world = RandomWorld(random);
     world.request.uncuttable.clear();
+    world.request.encodes.clear();
     world.request.cached_tokens =
         std::min(world.request.cached_tokens, world.request.prompt_tokens - 1);
     // So that the longest prompt is one that can be enumerated.

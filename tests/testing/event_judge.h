@@ -45,9 +45,10 @@ class EventJudge {
   struct Open {
     Stage stage = Stage::kWaiting;
     Arrive arrive;
-    Tokens computed = 0;     // of its prompt, since it was last admitted
-    bool admitted = false;   // once
-    bool disturbed = false;  // failed or preempted: it may have to pause
+    Tokens computed = 0;            // of its prompt, since it was last admitted
+    std::set<std::size_t> outputs;  // of encoders, that are live
+    bool admitted = false;          // once
+    bool disturbed = false;         // failed or preempted: it may have to pause
   };
 
   explicit EventJudge(const SchedulerOptions& options)
@@ -206,6 +207,7 @@ class EventJudge {
       for (const StepChunk& chunk : run.chunks) {
         open_.at(chunk.id).computed += chunk.n;
       }
+      NoteOutputs(run);
       EndStep(ran->step, ran->decodes);
     } else if (const auto* failed = std::get_if<StepFailed>(&event)) {
       for (auto& [id, open] : open_) {
@@ -241,6 +243,7 @@ class EventJudge {
       Open& open = open_.at(preempt->id);
       open.stage = Stage::kWaiting;
       open.computed = 0;
+      open.outputs.clear();
       open.disturbed = true;
     } else if (const auto* decode = std::get_if<StartDecode>(&action)) {
       if (Find(decode->id) != Stage::kPrefill) {
@@ -301,9 +304,11 @@ class EventJudge {
          (shape.decode == Decode::kBetween && !run.chunks.empty()))) {
       Wrong("decode tokens that the engine does not take", run.step);
     }
+    CheckEncodes(run);
     const Bytes price = run.price.Need();
     if (price > run.room_bytes) Wrong("a step above its room", price);
-    if (!options_.calibrate && run.chunks.size() == 1 && run.decodes.empty()) {
+    if (!options_.calibrate && run.encodes.empty() && run.chunks.size() == 1 &&
+        run.decodes.empty()) {
       const Chunk chunk{.n = run.chunks[0].n, .kv_len = run.chunks[0].kv_len};
       const Bytes real =
           estimator_->Total({.chunks = {&chunk, 1}}).transient_bytes;
@@ -313,6 +318,40 @@ class EventJudge {
       }
     }
     running_[run.step] = run;
+  }
+
+  // Every item that a chunk has tokens of and whose output is not live, and no
+  // other; all of one request.
+  void CheckEncodes(const RunStep& run) {
+    std::vector<StepEncode> needed;
+    for (const StepChunk& chunk : run.chunks) {
+      const Open& open = open_.at(chunk.id);
+      const std::vector<EncodeItem>& items = open.arrive.request.encodes;
+      for (std::size_t i = 0; i < items.size(); ++i) {
+        const bool here = items[i].start < chunk.kv_len &&
+                          items[i].start + items[i].length > chunk.start;
+        if (here && !open.outputs.contains(i)) needed.push_back({chunk.id, i});
+      }
+    }
+    if (needed != run.encodes) {
+      Wrong("a step with other encoder items than it needs", run.step);
+    }
+    if (!needed.empty() && needed.front().id != needed.back().id) {
+      Wrong("a step with encoders of two requests", run.step);
+    }
+  }
+
+  void NoteOutputs(const RunStep& run) {
+    for (const StepEncode& encode : run.encodes) {
+      open_.at(encode.id).outputs.insert(encode.item);
+    }
+    for (const StepChunk& chunk : run.chunks) {
+      Open& open = open_.at(chunk.id);
+      std::erase_if(open.outputs, [&](std::size_t i) {
+        const EncodeItem& item = open.arrive.request.encodes[i];
+        return item.start + item.length <= chunk.kv_len;
+      });
+    }
   }
 
   void EndStep(StepId step, const std::vector<DecodeResult>& results) {

@@ -74,8 +74,20 @@ class ExhaustivePlanner {
     if (start > first_) {
       before = std::max(before, Held(start, std::min(max_, start - first_)));
     }
-    return w_.memory.base + before + price.resident_bytes +
-           w_.request.extra_bytes_per_token * chunk.n + price.transient_bytes;
+    const Bytes live = w_.memory.base + before + price.resident_bytes +
+                       w_.request.extra_bytes_per_token * chunk.n;
+    // Encoders one after another, then the model beside all that they left.
+    Bytes outputs = 0;
+    Bytes peak = 0;
+    for (const EncodeItem& item : w_.request.encodes) {
+      const Tokens end_of_item = item.start + item.length;
+      if (item.start >= end || end_of_item <= start) continue;
+      outputs += item.output_bytes;
+      // It ran for the chunk before, and is live.
+      if (item.start < start && start > first_) continue;
+      peak = std::max(peak, live + outputs + item.transient_bytes);
+    }
+    return std::max(peak, live + outputs + price.transient_bytes);
   }
 
   bool Fits(Tokens start, Tokens end) const {

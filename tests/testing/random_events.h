@@ -252,6 +252,21 @@ class RandomEvents {
       asked.uncuttable.push_back(Odd(20) ? Span{Number(), Number()}
                                          : Span{In(0, 400), In(1, 100)});
     }
+    Tokens from = 0;
+    for (std::int64_t left = Percent(20) ? In(1, 5) : 0; left > 0; --left) {
+      from += In(0, 80);
+      EncodeItem item{.start = from,
+                      .length = In(1, 150),
+                      .transient_bytes = In(0, Percent(10) ? 100'000 : 2'000),
+                      .output_bytes = In(1, 2'000),
+                      .took = Duration(In(0, 5'000'000))};
+      if (Odd(10)) item.start = Number();
+      if (Odd(10)) item.length = Number();
+      if (Odd(10)) item.output_bytes = Number();
+      if (Odd(10)) item.transient_bytes = Number();
+      asked.encodes.push_back(item);
+      if (!Odd(10)) from += item.length;
+    }
     if (Odd(5)) asked.cached_chunk = Number();
     if (Odd(5)) asked.extra_bytes_per_token = Number();
     if (Percent(10)) arrive.prefix_bytes = Odd(50) ? Number() : In(0, 300);

@@ -214,6 +214,26 @@ class RandomScenario {
     return spans;
   }
 
+  // Pictures, as large as chunks and larger, some with encoders that hardly
+  // fit.
+  Json Encodes(Tokens prompt) {
+    Json encodes = Json::array();
+    Tokens at = In(0, prompt / 2);
+    for (std::int64_t left = In(1, 6); left > 0; --left) {
+      const Tokens length =
+          In(1, std::min<Tokens>(prompt, Percent(30) ? 3 * max_ : max_));
+      if (at + length > prompt) break;
+      Json item = {{"start", at},
+                   {"length", length},
+                   {"transient", In(0, Bytes{1} << In(10, 31))},
+                   {"output", In(1, Bytes{1} << In(8, 28))}};
+      if (Percent(30)) item["took_s"] = Of<double>({0.05, 0.5, 3});
+      encodes.push_back(item);
+      at += length + (Percent(40) ? 0 : In(0, prompt / 4 + 1));
+    }
+    return encodes;
+  }
+
   void DrawRequests() {
     // Bounded by chunks and by places where one may end: time to run.
     longest_ = std::min<Tokens>(
@@ -245,6 +265,7 @@ class RandomScenario {
       if (Percent(10)) arrive["mask"] = "array";
       if (Percent(10) && cached < prompt)
         arrive["spans"] = Spans(cached, prompt);
+      if (Percent(15)) arrive["encodes"] = Encodes(prompt);
       if (Percent(30)) arrive["priority"] = In(-2, 2);
       events_.push_back({{"at", Time(at)}, {"arrive", arrive}});
       if (Percent(12)) {
