@@ -529,6 +529,9 @@ class EventJudge {
                                      SatAdd(SatMul(k.per_kv, whole),
                                             SatMul(k.per_n_kv, n, whole))));
     }
+    for (const EncodeItem& item : asked.encodes) {
+      transient = SatAdd(transient, item.transient_bytes, item.output_bytes);
+    }
     const Bytes need = SatAdd(
         SatAdd(transient,
                SatMul(2, estimator_->SequenceBytes(whole, options_.chunk.max))),
