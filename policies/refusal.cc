@@ -109,10 +109,14 @@ Candidate Cheapest(const ChunkSpace& space, Tokens start) {
   return *best;
 }
 
+std::string Amount(const Arithmetic& a, Bytes amount) {
+  return a.unit == Unit::kBytes ? FormatBytes(amount)
+                                : Concat(Grouped(amount), " blocks");
+}
+
 std::string Line(const Arithmetic& a) {
-  return Concat(FormatBytes(a.ceiling - a.headroom), " = ",
-                FormatBytes(a.ceiling), " ceiling - ", FormatBytes(a.headroom),
-                " headroom");
+  return Concat(Amount(a, a.ceiling - a.headroom), " = ", Amount(a, a.ceiling),
+                " ceiling - ", Amount(a, a.headroom), " headroom");
 }
 
 }  // namespace
@@ -214,24 +218,23 @@ std::string LargestPromptNote(Tokens tokens) {
 
 std::string Describe(const Arithmetic& a) {
   using internal::Concat;
-  using internal::FormatBytes;
+  const auto amount = [&a](Bytes of) { return internal::Amount(a, of); };
   const std::string chunk = Concat(internal::TokenCount(a.n), " at kv length ",
                                    internal::Grouped(a.kv_len));
   const Bytes sum = SatAdd(a.live, a.claims, a.resident, a.transient);
   const bool over = sum > a.ceiling - a.headroom;
   std::string text = Concat(
-      FormatBytes(a.live), " live + ", FormatBytes(a.claims), " claims + ",
-      FormatBytes(a.resident), " resident + ", FormatBytes(a.transient),
-      " transient",
-      a.encoder > 0 ? Concat(" (", FormatBytes(a.encoder), " for its encoder)")
+      amount(a.live), " live + ", amount(a.claims), " claims + ",
+      amount(a.resident), " resident + ", amount(a.transient), " transient",
+      a.encoder > 0 ? Concat(" (", amount(a.encoder), " for its encoder)")
                     : std::string(),
-      " = ", FormatBytes(sum), over ? " > " : " <= ", internal::Line(a),
-      ", for ", chunk);
+      " = ", amount(sum), over ? " > " : " <= ", internal::Line(a), ", for ",
+      chunk);
   if (a.max_allocation.has_value() &&
       a.largest_allocation > *a.max_allocation) {
-    text = Concat("a single buffer of ", FormatBytes(a.largest_allocation),
-                  " > ", FormatBytes(*a.max_allocation),
-                  " max allocation, for ", chunk, "; ", text);
+    text = Concat("a single buffer of ", amount(a.largest_allocation), " > ",
+                  amount(*a.max_allocation), " max allocation, for ", chunk,
+                  "; ", text);
   }
   return text;
 }

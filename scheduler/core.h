@@ -20,6 +20,7 @@
 #include "estimators/calibrator.h"
 #include "policies/encode_items.h"
 #include "scheduler/growth_meter.h"
+#include "scheduler/kv_pool.h"
 #include "scheduler/ledger.h"
 #include "scheduler/memory_state.h"
 #include "scheduler/output_meter.h"
@@ -131,7 +132,7 @@ class Core final : public Scheduler {
     return options_.step.sequences > 1 ||
            options_.step.decode == StepShape::Decode::kMixed;
   }
-  // Visits (chunk, growth) of every chunk in a running step and in the
+  // Visits (chunk, its growth) of every chunk in a running step and in the
   // one being formed.
   template <typename Visit>
   void ForEachGrowing(const Visit& visit) const {
@@ -144,12 +145,40 @@ class Core final : public Scheduler {
     each(forming_);
   }
   // `steps_ended`: as if the running steps had, whose growth stays.
+  // `freed_blocks`: of the KV pool, as if they were free.
   ChunkPolicy::Choice NextChunk(const Request& request, Bytes freed,
-                                bool steps_ended = false) const;
+                                bool steps_ended = false,
+                                Bytes freed_blocks = 0) const;
   // The encoder items that its next chunk runs, of `n` tokens.
   EncodeRange EncodesOf(const Request& request, Tokens n) const;
   void Join(Request& request, const ChunkPolicy::Choice& choice);
   void Launch();
+
+  // core_pool.cc: what the budget of KV blocks allows. Only where there is one.
+  // As ViewFor() and AdmittedViews(), in blocks.
+  MemoryView PoolView(const Request& request, Bytes freed) const;
+  RequestView PoolViewOf(const Request& request) const;
+  std::vector<RequestView> PoolViews();
+  AdmissionPolicy::Question PoolQuestion(
+      const RequestView& view, const MemoryView& memory,
+      std::span<const RequestView> admitted) const;
+  // Why it would not fit the whole pool; nothing when it would, or without one.
+  std::optional<Plan> BeyondPool(const Request& request) const;
+  // Blocks promised to a request that may start; nothing when it must wait.
+  std::optional<Bytes> PoolClaim(Request& request);
+  // The widest chunk that has blocks, as if `freed` of them were free.
+  Tokens PoolWidest(const Request& request, Bytes freed) const;
+  // Of those ready to decode, whoever has a block for the next token.
+  void KeepWhatHasBlocks(std::vector<Request*>* ready);
+  // The same as Relieve(), of blocks.
+  bool RelievePool();
+  KvBlocks PoolStats() const;
+  // Sequences add no bytes where they take blocks.
+  void UsePool() {
+    if (options_.kv_pool.blocks == 0) return;
+    options_.estimator =
+        std::make_shared<PooledEstimator>(std::move(options_.estimator));
+  }
 
   // core_decide.cc
   void Decide();
@@ -239,6 +268,9 @@ class Core final : public Scheduler {
   RequestTable table_;
   Ledger ledger_;
   MemoryState memory_;
+  std::optional<KvPool> pool_;
+  Bytes pool_short_ = 0;  // what not even one decode token had of it
+  std::optional<Instant> pool_short_since_;
   // Whether the engine reads memory at all; the ledger alone decides otherwise.
   bool has_readings_ = false;
   TimeFit times_;

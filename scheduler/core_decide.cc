@@ -33,8 +33,10 @@ Core::Core(SchedulerOptions options, Policies policies)
       limits_(policies_.chunk->Reachable(options_.chunk)),
       table_(*policies_.order),
       memory_(options_.memory, options_.ranks, options_.ladder) {
+  UsePool();
   corrected_.emplace(*options_.estimator, calibrator_);
   memory_.SetLag(options_.reading_lag);
+  if (options_.kv_pool.blocks > 0) pool_.emplace(options_.kv_pool);
 }
 
 SchedulerStats Core::Stats() const {
@@ -53,6 +55,7 @@ SchedulerStats Core::Stats() const {
   memory.claims = ledger_.claimed();
   memory.in_flight = ledger_.in_flight();
   memory.line = memory_.line();
+  stats.kv_blocks = PoolStats();
   return stats;
 }
 
@@ -64,6 +67,7 @@ void Core::Decide() {
     return std::ssize(running_) < options_.step.in_flight;
   };
   if (table_.decoding() == 0) decode_short_ = 0;
+  if (free_slot() && pool_.has_value()) RelievePool();
   if (free_slot()) Relieve(std::max(Live() - memory_.line(), decode_short_));
   while (free_slot() && RunNext()) {
   }
@@ -99,8 +103,12 @@ void Core::GiveUpIdle() {
   }
   TG_CHECK(request != nullptr);
   RejectNow(*request, RefusalCode::kOverloaded,
-            "its policies let it wait on an idle device until nothing was left "
-            "to wait for",
+            request->blocked_blocks.has_value()
+                ? Concat("the KV pool has ", Grouped(*request->blocked_blocks),
+                         " blocks left, too few for it, and nobody here holds "
+                         "the others")
+                : std::string("its policies let it wait on an idle device "
+                              "until nothing was left to wait for"),
             nullptr);
   if (!SomethingComes()) WakeNoLaterThan(now_ + Duration(1));
 }
@@ -151,9 +159,9 @@ MemoryView Core::ViewFor(const Request& request, Bytes freed) const {
   view.claimed = ledger_.claimed() - ledger_.ClaimOf(request.id);
   // What steps add that have not ended is as good as live, and paid from the
   // claims. Decode tokens' growth is covered by theirs.
-  ForEachGrowing([&](const StepChunk& chunk, Bytes growth) {
-    view.limits.base = SatAdd(view.limits.base, growth);
-    view.claimed -= std::min(growth, ledger_.ClaimOf(chunk.id));
+  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& growth) {
+    view.limits.base = SatAdd(view.limits.base, growth.bytes);
+    view.claimed -= std::min(growth.bytes, ledger_.ClaimOf(chunk.id));
   });
   // Its own bytes stay, everybody else's go.
   view.idle_base = SatAdd(memory_.line() - memory_.IdleRoom(), prefix,
@@ -188,7 +196,7 @@ std::vector<RequestView> Core::AdmittedViews() {
   for (const Request* request : table_.admitted()) {
     views.push_back(request->view);
   }
-  ForEachGrowing([&](const StepChunk& chunk, Bytes growth) {
+  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& growth) {
     const auto view =
         std::find_if(views.begin(), views.end(),
                      [&](const RequestView& v) { return v.id == chunk.id; });
@@ -196,8 +204,8 @@ std::vector<RequestView> Core::AdmittedViews() {
     view->done = chunk.kv_len;
     view->last_chunk = chunk.n;
     view->encoded = OutputAt(*view->request, chunk.kv_len);
-    view->held = SatAdd(view->held, growth);
-    view->claim -= std::min(growth, view->claim);
+    view->held = SatAdd(view->held, growth.bytes);
+    view->claim -= std::min(growth.bytes, view->claim);
   });
   return views;
 }
@@ -224,6 +232,9 @@ Core::Attempt Core::TryStart(Request& request) {
       memory_.IdleRoom() >= request.blocked_idle_room) {
     return Attempt::kBlocked;
   }
+  std::optional<Bytes> claim_blocks = 0;
+  if (pool_.has_value()) claim_blocks = PoolClaim(request);
+  if (!claim_blocks.has_value()) return Attempt::kBlocked;
   const RequestView& view = request.view;
   const std::vector<RequestView> admitted = AdmittedViews();
   const auto ask = [&](Bytes freed) {
@@ -281,10 +292,13 @@ Core::Attempt Core::TryStart(Request& request) {
     return Attempt::kBlocked;
   }
   ledger_.Open(request.id, claim, resident);
+  if (pool_.has_value()) {
+    pool_->ledger.Open(request.id, *claim_blocks, request.prefix_blocks);
+  }
   table_.Move(request, RequestState::kPrefill);
   Refresh(request);
   ++stats_.admitted;
-  actions_->push_back(Admit{request.id, answer->claim});
+  actions_->push_back(Admit{request.id, answer->claim, *claim_blocks});
   return Attempt::kDone;
 }
 
@@ -333,6 +347,17 @@ Core::Attempt Core::TryRun(Request& request, bool safely) {
             choice.price.resident_bytes)) {
       // Somebody else can finish first, and is asked next.
       return Attempt::kBlocked;
+    }
+    if (pool_.has_value()) {
+      const RequestView view = PoolViewOf(request);
+      const MemoryView blocks = PoolView(request, 0);
+      const std::vector<RequestView> others = PoolViews();
+      const Tokens start = request.NextStart();
+      if (!policies_.admission->MayGrow(
+              PoolQuestion(view, blocks, others), choice.n,
+              pool_->Growth(request.done, start + choice.n))) {
+        return Attempt::kBlocked;
+      }
     }
   }
   Join(request, choice);

@@ -49,6 +49,8 @@ absl::Status Core::Handle(const Event& event, Instant now,
     memory_.NoteResident(now, ledger_.resident());
     Decide();
     TG_DCHECK(ledger_.Conserved());
+    TG_DCHECK(!pool_.has_value() || pool_->ledger.Conserved());
+    TG_CHECK(!table_.empty() || !pool_.has_value() || pool_->ledger.empty());
     TG_CHECK(!table_.empty() || (ledger_.empty() && ledger_.claimed() == 0 &&
                                  ledger_.resident() == 0));
   } else {
@@ -64,6 +66,7 @@ absl::Status Core::On(const Arrive& event) {
         Concat("request ", event.id, " is here already"));
   }
   TG_RETURN_IF_ERROR(RequireBytes("prefix_bytes", event.prefix_bytes));
+  TG_RETURN_IF_ERROR(RequireBytes("prefix_blocks", event.prefix_blocks));
   ++stats_.arrived;
   if (options_.queue_max > 0 && table_.waiting() >= options_.queue_max) {
     ++stats_.rejected;
@@ -84,6 +87,8 @@ absl::Status Core::On(const Arrive& event) {
   if (!plan.ok()) {
     RejectNow(request, RefusalCode::kUnsupported,
               std::string(plan.status().message()), nullptr);
+  } else if (const std::optional<Plan> beyond = BeyondPool(request)) {
+    RejectNow(request, RefusalCode::kTooLarge, beyond->reason, &*beyond);
   } else if (plan->verdict == Verdict::kReject) {
     GiveUpIfDoomed(request);
   }
@@ -104,12 +109,15 @@ absl::Status Core::On(const PrefixChanged& event) {
                            event.cached_tokens);
   }
   TG_RETURN_IF_ERROR(RequireBytes("prefix_bytes", event.prefix_bytes));
+  TG_RETURN_IF_ERROR(RequireBytes("prefix_blocks", event.prefix_blocks));
   Refresh(*request, [&](Request& r) {
     r.request.cached_tokens = event.cached_tokens;
     r.request.cached_chunk = 1;
     r.done = event.cached_tokens;
     r.last_chunk = 1;
     r.prefix_bytes = event.prefix_bytes;
+    r.prefix_blocks = event.prefix_blocks;
+    r.blocked_blocks.reset();
     r.fits_in_room.reset();
     r.blocked_room.reset();
   });
@@ -184,10 +192,22 @@ absl::Status Core::CheckReading(std::string_view name,
 }
 
 absl::Status Core::On(const MemoryReading& event) {
-  if (event.live_bytes.empty()) {
+  if (event.kv_blocks.has_value()) {
+    if (!pool_.has_value()) {
+      return InvalidArgument("kv_blocks: expected none without a KV pool");
+    }
+    TG_RETURN_IF_ERROR(RequireBytes("kv_blocks", *event.kv_blocks));
+  }
+  if (event.live_bytes.empty() && !event.kv_blocks.has_value()) {
     return InvalidArgument("live_bytes: expected one entry per device");
   }
-  TG_RETURN_IF_ERROR(CheckReading("live_bytes", event.live_bytes));
+  if (!event.live_bytes.empty()) {
+    TG_RETURN_IF_ERROR(CheckReading("live_bytes", event.live_bytes));
+  }
+  if (event.kv_blocks.has_value()) {
+    pool_->memory.Read({&*event.kv_blocks, 1}, pool_->ledger.resident());
+  }
+  if (event.live_bytes.empty()) return absl::OkStatus();
   has_readings_ = true;
   memory_.ExpectReadings();
   memory_.Read(event.live_bytes, ledger_.resident());
@@ -262,10 +282,15 @@ absl::Status Core::On(const PolicyChanged& event) {
     return InvalidArgument("ranks: expected ", memory_.ranks(),
                            " as before, got ", event.options->ranks.size());
   }
+  if (event.options->kv_pool != options_.kv_pool) {
+    return InvalidArgument(
+        "kv_pool: expected the pool that the engine started with");
+  }
   // The table refers to the order policy: it gets the new one first.
   table_.SetOrder(*policies.order);
   policies_ = std::move(policies);
   options_ = *event.options;
+  UsePool();
   limits_ = policies_.chunk->Reachable(options_.chunk);
   corrected_.emplace(*options_.estimator, calibrator_);
   memory_.SetLag(options_.reading_lag);
@@ -275,6 +300,7 @@ absl::Status Core::On(const PolicyChanged& event) {
   table_.ForEach([](Request& request) {
     request.fits_in_room.reset();
     request.blocked_room.reset();
+    request.blocked_blocks.reset();
   });
   RaiseClaims();
   return absl::OkStatus();
@@ -312,6 +338,7 @@ void Core::ClaimRest(Request& request) {
 void Core::End(Request& request) {
   if (request.state != RequestState::kWaiting) {
     const Bytes held = ledger_.Release(request.id);
+    if (pool_.has_value()) pool_->ledger.Release(request.id);
     if (has_readings_) memory_.Free(held, now_);
     ++relief_;
   }

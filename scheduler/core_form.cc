@@ -109,6 +109,7 @@ void Core::AddDecodes() {
     }
     ready.push_back(request);
   }
+  if (pool_.has_value() && !ready.empty()) KeepWhatHasBlocks(&ready);
   if (ready.empty()) return;
   std::int64_t most = std::ssize(ready);
   if (shape.decodes > 0) most = std::min(most, shape.decodes);
@@ -136,6 +137,9 @@ void Core::AddDecodes() {
       const Tokens before = Length(request);
       step.decode_kv_len = std::max(step.decode_kv_len, before + 1);
       step.load.Add(1, before);
+      if (pool_.has_value()) {
+        step.decode_blocks += pool_->Growth(before, before + 1);
+      }
     }
     step.price = Prices().Total(step.query());
     return step;
@@ -174,7 +178,8 @@ Tokens Core::WidestLeft() const {
 }
 
 ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
-                                    bool steps_ended) const {
+                                    bool steps_ended,
+                                    Bytes freed_blocks) const {
   const RequestView& view = request.view;
   MemoryView memory = ViewFor(request, freed);
   Bytes transients = 0;
@@ -186,7 +191,10 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
   }
   const ChunkLimits limits = LimitsFor(request);
   const Tokens left = request.request.prompt_tokens - view.done;
-  const Tokens widest = WidestLeft();
+  const Tokens has_blocks =
+      pool_.has_value() ? PoolWidest(request, freed_blocks) : kTokensMax;
+  const Tokens widest = std::min(WidestLeft(), has_blocks);
+  if (widest < 1) return {};
   // What is left of the step may be too little for a chunk that is not the
   // last.
   if (widest < left && widest < NarrowestChunk(limits)) return {};
@@ -210,6 +218,9 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
            stalls ? without_others(options_.decode_stall) : Duration::zero(),
        .step_target = without_others(options_.decode_stall)});
   if (choice.n == 0) return choice;
+  if (choice.bound == Bound::kShare && widest == has_blocks) {
+    choice.bound = Bound::kMemory;
+  }
   // Encoders of one request a step: what others would leave beside them is in
   // no price.
   if (!forming_.chunks.empty() && !EncodesOf(request, choice.n).empty()) {
@@ -250,7 +261,11 @@ void Core::Join(Request& request, const ChunkPolicy::Choice& choice) {
   forming_.priced.push_back({.n = choice.n,
                              .kv_len = start + choice.n,
                              .mask = request.request.mask});
-  forming_.growth.push_back(choice.price.resident_bytes);
+  forming_.growth.push_back({.bytes = choice.price.resident_bytes});
+  if (pool_.has_value()) {
+    forming_.growth.back().blocks =
+        pool_->Growth(request.done, start + choice.n);
+  }
   forming_.chunk_tokens += choice.n;
   forming_.load.Add(choice.n, start);
   const Bytes before = forming_.price.resident_bytes;

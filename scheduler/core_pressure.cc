@@ -133,9 +133,15 @@ bool Core::PreemptFor(const Request* request) {
     }
     const Bytes freed =
         SatAdd(ledger_.ResidentOf(other->id), ledger_.ClaimOf(other->id));
-    if (freed == 0) continue;
-    if (request == nullptr ? other->state != RequestState::kDecoding
-                           : NextChunk(*request, freed).n == 0) {
+    const Bytes blocks = pool_.has_value()
+                             ? SatAdd(pool_->ledger.ResidentOf(other->id),
+                                      pool_->ledger.ClaimOf(other->id))
+                             : 0;
+    if (freed == 0 && blocks == 0) continue;
+    if (request == nullptr
+            ? other->state != RequestState::kDecoding
+            : NextChunk(*request, freed, /*steps_ended=*/false, blocks).n ==
+                  0) {
       continue;
     }
     if (victim == nullptr ||
@@ -157,6 +163,7 @@ bool Core::PreemptFor(const Request* request) {
   actions_->push_back(Preempt{victim->id});
   ++stats_.preemptions;
   const Bytes held = ledger_.Release(victim->id);
+  if (pool_.has_value()) pool_->ledger.Release(victim->id);
   if (has_readings_) memory_.Free(held, now_);
   ++relief_;
   table_.Move(*victim, RequestState::kWaiting);

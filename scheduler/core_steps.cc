@@ -148,9 +148,11 @@ void Core::ChunkDone(const Step& step, std::size_t i) {
   const Bytes released = AdvanceTo(rest, chunk.kv_len);
   const Bytes kept =
       i == 0 && !step.encodes.empty() ? step.encode.kept : Bytes{0};
+  const ChunkGrowth& growth = step.growth[i];
+  if (pool_.has_value()) pool_->ledger.Grow(request.id, growth.blocks);
   ledger_.Grow(
-      request.id, step.growth[i],
-      std::min(step.growth[i],
+      request.id, growth.bytes,
+      std::min(growth.bytes,
                SatAdd(kept,
                       SatMul(request.request.extra_bytes_per_token, chunk.n))));
   if (released > 0) {
@@ -183,6 +185,9 @@ void Core::DecodeGrew(Request& request, Tokens tokens) {
     const Bytes after = Prices().SequenceBytes(length + tokens, 1);
     ledger_.Grow(request.id, std::max<Bytes>(0, after - before));
   }
+  if (pool_.has_value()) {
+    pool_->ledger.Grow(request.id, pool_->Growth(length, length + tokens));
+  }
   Refresh(request, [&](Request& r) { r.decoded += tokens; });
 }
 
@@ -199,6 +204,12 @@ void Core::AfterStep(Request& request, const DecodeResult* result) {
     ledger_.SetClaim(request.id,
                      policies_.admission->DecodeClaim(Prices(), request.view,
                                                       OutputShare(request.id)));
+    if (pool_.has_value()) {
+      pool_->ledger.SetClaim(
+          request.id,
+          policies_.admission->DecodeClaim(pool_->prices(), PoolViewOf(request),
+                                           OutputShare(request.id)));
+    }
     Refresh(request);
     actions_->push_back(StartDecode{request.id});
     CoverDecoding();

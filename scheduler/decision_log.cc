@@ -122,6 +122,10 @@ struct Fields {
   void operator()(const Finished& event) { json.Member("id", event.id); }
   void operator()(const Cancel& event) { json.Member("id", event.id); }
   void operator()(const MemoryReading& event) {
+    if (event.kv_blocks.has_value()) {
+      json.Member("kv_blocks", *event.kv_blocks);
+    }
+    if (event.live_bytes.empty()) return;
     List("live_bytes", event.live_bytes);
   }
   void operator()(const CeilingChanged& event) {

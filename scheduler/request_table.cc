@@ -67,6 +67,7 @@ Request& RequestTable::Add(const Arrive& arrive, Instant now,
   request->priority = arrive.priority;
   request->tenant = arrive.tenant;
   request->prefix_bytes = arrive.prefix_bytes;
+  request->prefix_blocks = arrive.prefix_blocks;
   request->arrived = now;
   request->done = request->request.cached_tokens;
   request->last_chunk = request->request.cached_chunk;

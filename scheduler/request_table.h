@@ -43,6 +43,7 @@ struct Request : boost::intrusive::set_base_hook<> {
   std::int64_t priority = 0;
   std::string tenant;
   Bytes prefix_bytes = 0;
+  Bytes prefix_blocks = 0;
   Instant arrived{};
 
   RequestState state = RequestState::kWaiting;
@@ -80,6 +81,9 @@ struct Request : boost::intrusive::set_base_hook<> {
   std::optional<Bytes> blocked_room;
   Bytes blocked_idle_room = 0;
   std::uint64_t blocked_epoch = 0;
+  // The same of blocks of the KV pool.
+  std::optional<Bytes> blocked_blocks;
+  std::uint64_t blocked_blocks_epoch = 0;
 
   // What policies see, kept by the table.
   RequestView view;

@@ -50,6 +50,15 @@ absl::StatusOr<Policies> CheckOptions(const SchedulerOptions& options) {
   if (options.reading_lag < Duration::zero()) {
     return InvalidArgument("reading_lag: expected at least 0 ns");
   }
+  if (options.kv_pool.blocks < 0 || options.kv_pool.blocks > kBytesMax / 2) {
+    return InvalidArgument("kv_pool.blocks: expected 0 to ", kBytesMax / 2,
+                           ", got ", options.kv_pool.blocks);
+  }
+  if (options.kv_pool.block_tokens < 1 ||
+      options.kv_pool.block_tokens > kTokensMax) {
+    return InvalidArgument("kv_pool.block_tokens: expected 1 to ", kTokensMax,
+                           ", got ", options.kv_pool.block_tokens);
+  }
   if (options.running_max < 0) {
     return InvalidArgument("running_max: expected at least 0, got ",
                            options.running_max);

@@ -16,11 +16,18 @@
 
 namespace tidegate::internal {
 
+// What a chunk adds for good.
+struct ChunkGrowth {
+  Bytes bytes = 0;
+  Bytes blocks = 0;  // of the KV pool
+};
+
 struct Step {
   StepId id = 0;
   std::vector<StepChunk> chunks;
-  std::vector<Chunk> priced;  // the same, as estimators take them
-  std::vector<Bytes> growth;  // resident bytes that each of them adds
+  std::vector<Chunk> priced;        // the same, as estimators take them
+  std::vector<ChunkGrowth> growth;  // of each of them
+  Bytes decode_blocks = 0;          // of the KV pool, that decode tokens take
   std::vector<StepEncode> encodes;
   // What they need beside the forward pass, and while they run.
   EncodeNeed encode;

@@ -63,7 +63,8 @@ struct RunStep {
 // The request holds a claim from now on.
 struct Admit {
   RequestId id = 0;
-  Bytes claim_bytes = 0;  // resident bytes promised
+  Bytes claim_bytes = 0;          // resident bytes promised
+  std::int64_t claim_blocks = 0;  // of the KV pool, where there is one
 };
 
 // The request's only answer. It may have been admitted: when memory turns out

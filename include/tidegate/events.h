@@ -39,14 +39,18 @@ struct Arrive {
   // the engine reports blocks that it may evict as free. They are charged to
   // the request from Admit on, when the engine pins them.
   Bytes prefix_bytes = 0;
+  // The same in blocks, of an engine with a KV pool: blocks of the prefix that
+  // nobody else pins.
+  std::int64_t prefix_blocks = 0;
 };
 
 // The cached prefix of a request that is still waiting grew, or was evicted.
-// Both values replace those of Arrive.
+// All values replace those of Arrive.
 struct PrefixChanged {
   RequestId id = 0;
   Tokens cached_tokens = 0;
   Bytes prefix_bytes = 0;
+  std::int64_t prefix_blocks = 0;
 };
 
 // What a step came to for one request that decodes in steps.
@@ -110,7 +114,9 @@ struct Cancel {
 // least room decides. Where SchedulerOptions::ranks names them, there are as
 // many entries.
 struct MemoryReading {
-  std::vector<Bytes> live_bytes;
+  std::vector<Bytes> live_bytes;  // empty: only blocks were read
+  // Blocks of the KV pool in use, without what could be evicted.
+  std::optional<std::int64_t> kv_blocks;
 };
 
 struct CeilingChanged {

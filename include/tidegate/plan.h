@@ -127,11 +127,15 @@ struct PlannedChunk {
   friend bool operator==(const PlannedChunk&, const PlannedChunk&) = default;
 };
 
+// What a limit counts.
+enum class Unit { kBytes, kKvBlocks };
+
 // The inequality that decided, every term of it. For an admitted prompt it is
 // that of the tightest chunk.
 struct Arithmetic {
-  Bytes live = 0;       // base
-  Bytes claims = 0;     // promised to other requests
+  Unit unit = Unit::kBytes;  // of every quantity but n and kv_len
+  Bytes live = 0;            // base
+  Bytes claims = 0;          // promised to other requests
   Bytes resident = 0;   // this request's KV at that chunk, the chunk included
   Bytes transient = 0;  // of the cheapest chunk that could be tried there
   Bytes ceiling = 0;

@@ -61,6 +61,15 @@ struct StepShape {
   std::int64_t in_flight = 1;
 };
 
+// KV that the engine reserved when it started, in blocks: a budget beside the
+// bytes. `memory.base` counts the pool; sequences take blocks of it and add no
+// bytes. Blocks of a cached prefix that the engine could evict count as free.
+struct KvPoolOptions {
+  std::int64_t blocks = 0;  // 0: KV is allocated as sequences grow
+  Tokens block_tokens = 16;
+  friend bool operator==(const KvPoolOptions&, const KvPoolOptions&) = default;
+};
+
 // One device of several that run every step together.
 struct RankLimits {
   Bytes ceiling = 0;
@@ -78,6 +87,7 @@ struct SchedulerOptions {
   // replace those of `memory`, prices are those of one device, and the one with
   // the least room decides. Empty: one device, or several alike.
   std::vector<RankLimits> ranks;
+  KvPoolOptions kv_pool;
   ChunkLimits chunk;
   StepShape step;
   std::string chunk_policy = "throttle";
@@ -135,6 +145,14 @@ struct MemoryClasses {
   Bytes line = 0;       // ceiling - headroom
 };
 
+// The same of the pool, where there is one.
+struct KvBlocks {
+  std::int64_t total = 0;
+  std::int64_t used = 0;    // requests' and others'
+  std::int64_t held = 0;    // requests'
+  std::int64_t claims = 0;  // promised, not used yet
+};
+
 struct SchedulerStats {
   std::int64_t arrived = 0;
   std::int64_t admitted = 0;
@@ -150,6 +168,7 @@ struct SchedulerStats {
   Bytes claimed_bytes = 0;
   Bytes resident_bytes = 0;
   MemoryClasses memory;
+  KvBlocks kv_blocks;
 };
 
 class Scheduler {

@@ -119,6 +119,9 @@ class LawChecker {
     shadow.reclaimables.clear();
     shadow.options.pool_keeps_transients = false;
     shadow_ = std::move(shadow);
+    // The world adds nothing for windows and recurrent states.
+    holds_less_ = scheduler.estimator->SequenceBytes(1, 1) >
+                  2 * scenario_.shape.KvBytesPerToken();
     if (scheduler.calibrate || !slope_known_) return;
     MemoryLimits idle = scheduler.memory;
     for (const internal::ReclaimablePart& part : setup_.world.reclaimables) {
@@ -412,7 +415,9 @@ class LawChecker {
         Fail("request ", i + 1, " was refused as ", seen.code, ", not ",
              RefusalCodeName(seen.idle->code));
       }
-      if (seen.admitted && !fits) {
+      // Beside others whose states and windows are priced and not there, more
+      // is free than an idle device would have.
+      if (seen.admitted && !fits && !(holds_less_ && seen_.size() > 1)) {
         Fail("request ", i + 1, " was admitted: ", seen.idle->reason);
       }
       const auto fewest = static_cast<std::int64_t>(seen.idle->chunks.size());
@@ -445,6 +450,7 @@ class LawChecker {
   ChunkLimits limits_;
   bool memory_moves_ = false;
   bool observed_ = false;
+  bool holds_less_ = false;
   bool slope_known_ = true;
   bool catalogue_world_ = false;
   bool only_pools_ = true;

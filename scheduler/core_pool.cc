@@ -1,0 +1,203 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// The budget of KV blocks, of engines that have a pool: who may start, how far
+// a chunk may go, who decodes, and who makes way.
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "estimators/text.h"
+#include "policies/plan_search.h"
+#include "policies/refusal.h"
+#include "scheduler/core.h"
+#include "tidegate/status.h"
+
+namespace tidegate::internal {
+namespace {
+
+// The same numbers, said in blocks.
+Plan InBlocks(Plan plan) {
+  plan.arithmetic.unit = Unit::kKvBlocks;
+  plan.reason = Concat(Describe(plan.arithmetic), " of the KV pool",
+                       LargestPromptNote(plan.largest_prompt_that_fits));
+  return plan;
+}
+
+}  // namespace
+
+MemoryView Core::PoolView(const Request& request, Bytes freed) const {
+  MemoryView view{.limits = pool_->memory.Limits(pool_->ledger.resident())};
+  const bool waiting = request.state == RequestState::kWaiting;
+  const Bytes prefix = waiting ? request.prefix_blocks : 0;
+  view.limits.base =
+      std::max<Bytes>(0, SatAdd(view.limits.base, prefix) - freed);
+  view.claimed = pool_->ledger.claimed() - pool_->ledger.ClaimOf(request.id);
+  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& growth) {
+    view.limits.base = SatAdd(view.limits.base, growth.blocks);
+    view.claimed -= std::min(growth.blocks, pool_->ledger.ClaimOf(chunk.id));
+  });
+  view.idle_base = SatAdd(pool_->memory.line() - pool_->memory.IdleRoom(),
+                          prefix, pool_->ledger.ResidentOf(request.id));
+  return view;
+}
+
+std::vector<RequestView> Core::PoolViews() {
+  std::vector<RequestView> views = AdmittedViews();
+  for (RequestView& view : views) {
+    view.claim = pool_->ledger.ClaimOf(view.id);
+    view.held = pool_->ledger.ResidentOf(view.id);
+  }
+  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& growth) {
+    const auto view =
+        std::find_if(views.begin(), views.end(),
+                     [&](const RequestView& v) { return v.id == chunk.id; });
+    TG_CHECK(view != views.end());
+    view->held = SatAdd(view->held, growth.blocks);
+    view->claim -= std::min(growth.blocks, view->claim);
+  });
+  return views;
+}
+
+AdmissionPolicy::Question Core::PoolQuestion(
+    const RequestView& view, const MemoryView& memory,
+    std::span<const RequestView> admitted) const {
+  return {.estimator = pool_->prices(),
+          .request = view,
+          .memory = memory,
+          .limits = limits_,
+          .admitted = admitted,
+          .output_share_permille = OutputShare(view.id)};
+}
+
+RequestView Core::PoolViewOf(const Request& request) const {
+  RequestView view = request.view;
+  view.claim = pool_->ledger.ClaimOf(request.id);
+  view.held = pool_->ledger.ResidentOf(request.id);
+  view.encoded = 0;
+  return view;
+}
+
+std::optional<Plan> Core::BeyondPool(const Request& request) const {
+  if (!pool_.has_value()) return std::nullopt;
+  PlanRequest whole = request.request;
+  whole.cached_tokens = 0;
+  whole.cached_chunk = 1;
+  whole.extra_bytes_per_token = 0;
+  whole.encodes.clear();
+  const MemoryLimits all{.ceiling = pool_->memory.line()};
+  absl::StatusOr<Plan> plan =
+      PlanPrompt(pool_->prices(), whole, all, limits_, kVerdictOnly);
+  // What contradicts itself is answered by the plan in bytes.
+  if (!plan.ok() || plan->verdict != Verdict::kReject) return std::nullopt;
+  plan = PlanPrompt(pool_->prices(), whole, all, limits_);
+  TG_CHECK(plan.ok());
+  // Whether a span can be cut is no question of blocks.
+  if (plan->code != RefusalCode::kTooLarge ||
+      pool_->prices().SequenceBytes(
+          SatAdd(whole.prompt_tokens, whole.max_output_tokens), 1) <=
+          pool_->memory.line()) {
+    return std::nullopt;
+  }
+  return InBlocks(*std::move(plan));
+}
+
+std::optional<Bytes> Core::PoolClaim(Request& request) {
+  const MemoryView memory = PoolView(request, 0);
+  const Bytes room = memory.limits.Room() - memory.claimed;
+  if (request.blocked_blocks.has_value() && room <= *request.blocked_blocks &&
+      request.blocked_blocks_epoch == relief_) {
+    return std::nullopt;
+  }
+  const RequestView view = PoolViewOf(request);
+  const std::vector<RequestView> admitted = PoolViews();
+  const absl::StatusOr<AdmissionPolicy::Answer> answer =
+      policies_.admission->Decide(PoolQuestion(view, memory, admitted));
+  if (answer.ok() && answer->verdict == Verdict::kAdmit) {
+    request.blocked_blocks.reset();
+    return answer->claim;
+  }
+  request.blocked_blocks = room;
+  request.blocked_blocks_epoch = relief_;
+  return std::nullopt;
+}
+
+Tokens Core::PoolWidest(const Request& request, Bytes freed) const {
+  const MemoryView memory = PoolView(request, freed);
+  const Bytes room = std::max<Bytes>(0, memory.limits.Room() - memory.claimed);
+  const Tokens start = request.NextStart();
+  const Tokens reach = pool_->Reach(request.done, room);
+  if (reach >= request.request.prompt_tokens) return kTokensMax;
+  return std::max<Tokens>(0, reach / limits_.quantum * limits_.quantum - start);
+}
+
+void Core::KeepWhatHasBlocks(std::vector<Request*>* ready) {
+  Bytes free = pool_->memory.line() - pool_->Live();
+  ForEachGrowing([&](const StepChunk&, const ChunkGrowth& growth) {
+    free -= growth.blocks;
+  });
+  for (const Step& step : running_) free -= step.decode_blocks;
+  // Whoever has waited longest first.
+  std::sort(ready->begin(), ready->end(),
+            [](const Request* a, const Request* b) {
+              return std::tie(a->last_decode, a->id) <
+                     std::tie(b->last_decode, b->id);
+            });
+  std::vector<Request*> kept;
+  for (Request* request : *ready) {
+    const Tokens length = Length(*request);
+    const Bytes more = pool_->Growth(length, length + 1);
+    if (more > free) continue;
+    free -= more;
+    kept.push_back(request);
+  }
+  pool_short_ = kept.empty() ? 1 : 0;
+  *ready = std::move(kept);
+}
+
+bool Core::RelievePool() {
+  const Bytes over = pool_->Live() - pool_->memory.line();
+  if (table_.decoding() == 0) pool_short_ = 0;
+  if (table_.decoding() == 0 || std::max(over, pool_short_) <= 0) {
+    pool_short_since_.reset();
+    return false;
+  }
+  if (!pool_short_since_.has_value()) pool_short_since_ = now_;
+  // Nothing comes back by itself but by the end of somebody.
+  const Instant preempt = *pool_short_since_ + policies_.pressure->Patience();
+  if (preempt > now_) {
+    WakeNoLaterThan(preempt);
+    return false;
+  }
+  if (PreemptFor(nullptr)) {
+    pool_short_ = 0;
+    return true;
+  }
+  const Instant give_up = *pool_short_since_ + kShortagePatience;
+  if (give_up > now_ || !running_.empty()) {
+    if (give_up > now_) WakeNoLaterThan(give_up);
+    return false;
+  }
+  for (Request* request : table_.admitted()) {
+    if (request->state != RequestState::kDecoding) continue;
+    pool_short_since_.reset();
+    RejectNow(*request, RefusalCode::kOverloaded,
+              Concat("no block of the KV pool for another token: ",
+                     Grouped(pool_->Live()), " of ",
+                     Grouped(pool_->memory.line()), " are in use"),
+              nullptr);
+    return true;
+  }
+  return false;
+}
+
+KvBlocks Core::PoolStats() const {
+  if (!pool_.has_value()) return {};
+  return {.total = pool_->memory.line(),
+          .used = pool_->Live(),
+          .held = pool_->ledger.resident(),
+          .claims = pool_->ledger.claimed()};
+}
+
+}  // namespace tidegate::internal
