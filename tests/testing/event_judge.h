@@ -112,6 +112,7 @@ class EventJudge {
     wake_.reset();
     for (const Action& action : actions) NoteAction(action);
     CheckMemory(actions);
+    CheckBlocks();
     CheckIdle();
     if (!wrong_.empty()) wrong_ += "\nafter " + line() + mine;
   }
@@ -177,7 +178,44 @@ class EventJudge {
     wrong_ = internal::Concat(law, ": ", pieces...);
   }
 
+  bool pool() const { return options_.kv_pool.blocks > 0; }
+
+  // Never more blocks than the pool has, as long as nobody else takes any and
+  // drafts bring no more tokens than were foreseen.
+  void CheckBlocks() {
+    if (!pool()) return;
+    const KvBlocks blocks = scheduler_->Stats().kv_blocks;
+    if (blocks.held < 0 || blocks.claims < 0 ||
+        (open_.empty() && blocks.held + blocks.claims != 0)) {
+      Wrong("blocks left over", blocks.held, " and ", blocks.claims);
+    }
+    if (blocks_loose_ || !options_.step.DecodesInSteps()) return;
+    Bytes growing = 0;
+    for (const auto& [id, run] : running_) {
+      for (const StepChunk& chunk : run.chunks) {
+        const Arrive& arrive = open_.at(chunk.id).arrive;
+        const Tokens size = options_.kv_pool.block_tokens;
+        if (arrive.request.cached_tokens == arrive.request.prompt_tokens) {
+          continue;
+        }
+        growing += CeilDiv(chunk.kv_len, size) - CeilDiv(chunk.start, size);
+      }
+    }
+    if (blocks.held + growing > blocks.total) {
+      Wrong("more blocks than the pool has", blocks.held, " + ", growing);
+    }
+  }
+
   void NoteEvent(const Event& event) {
+    if (const auto* reading = std::get_if<MemoryReading>(&event)) {
+      blocks_loose_ |= reading->kv_blocks.has_value();
+    } else if (const auto* done = std::get_if<StepDone>(&event)) {
+      for (const DecodeResult& result : done->decodes) {
+        blocks_loose_ |= result.tokens > 1;
+      }
+    } else if (std::holds_alternative<PolicyChanged>(event)) {
+      blocks_loose_ = true;
+    }
     if (const auto* arrive = std::get_if<Arrive>(&event)) {
       open_[arrive->id] = {.arrive = *arrive};
       ++arrived_;
@@ -467,7 +505,9 @@ class EventJudge {
   }
 
   void CheckAdmission(const Open& open, Bytes claim) {
-    if (open.admitted || options_.admission_policy != "reserve") return;
+    if (open.admitted || options_.admission_policy != "reserve" || pool()) {
+      return;
+    }
     const PlanRequest& asked = open.arrive.request;
     if (!options_.calibrate && !estimator_->preallocated &&
         asked.cached_chunk == 1) {
@@ -487,7 +527,7 @@ class EventJudge {
 
   void CheckRefusal(const Reject& reject) {
     const auto it = open_.find(reject.id);
-    if (it == open_.end() || it->second.admitted) return;
+    if (it == open_.end() || it->second.admitted || pool()) return;
     if (reject.code == RefusalCode::kTooLarge &&
         FitsIdleDevice(it->second.arrive) == true) {
       Wrong("refused as too large, and fits an idle device", reject.reason);
@@ -514,7 +554,7 @@ class EventJudge {
     const Open& one = open_.begin()->second;
     const PlanRequest& asked = one.arrive.request;
     if (one.stage == Stage::kDecoding || one.disturbed || measured_ ||
-        options_.calibrate || !asked.uncuttable.empty() ||
+        options_.calibrate || pool() || !asked.uncuttable.empty() ||
         options_.memory.max_allocation.has_value() ||
         asked.max_output_tokens > 10'000) {
       return;
@@ -556,6 +596,7 @@ class EventJudge {
   std::map<RequestId, Open> open_;
   std::map<ReclaimId, std::pair<Reclaim, Instant>> reclaims_;
   Bytes releasing_ = 0;
+  bool blocks_loose_ = false;
   std::map<StepId, RunStep> running_;
   std::set<RequestId> finishing_;  // with the step that they are in
   std::optional<Instant> wake_;

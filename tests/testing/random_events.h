@@ -125,6 +125,9 @@ class RandomEvents {
     if (Percent(10)) options_.ladder = {};
     if (Percent(20)) options_.running_max = In(1, 4);
     if (Percent(60)) options_.step = AnyShape();
+    if (Percent(20)) {
+      options_.kv_pool = {.blocks = In(1, 120), .block_tokens = In(1, 40)};
+    }
     for (std::int64_t left = Percent(20) ? In(1, 3) : 0; left > 0; --left) {
       options_.ranks.push_back(
           {.ceiling = In(50, options_.memory.ceiling), .base = In(0, 49)});
@@ -270,6 +273,9 @@ class RandomEvents {
     if (Odd(5)) asked.cached_chunk = Number();
     if (Odd(5)) asked.extra_bytes_per_token = Number();
     if (Percent(10)) arrive.prefix_bytes = Odd(50) ? Number() : In(0, 300);
+    if (Percent(20)) {
+      arrive.prefix_blocks = Odd(50) ? Number() : In(0, 20);
+    }
     if (Odd(20)) arrive.priority = Number();
     return arrive;
   }
@@ -343,7 +349,11 @@ class RandomEvents {
     if (Percent(40)) return AnyArrival();
     if (Percent(30)) {
       std::vector<Bytes> reading = AnyReading(12'000);
-      if (!reading.empty()) return MemoryReading{std::move(reading)};
+      std::optional<std::int64_t> blocks;
+      if (Percent(20)) blocks = In(0, 150);
+      if (!reading.empty() || blocks.has_value()) {
+        return MemoryReading{std::move(reading), blocks};
+      }
     }
     if (Percent(10)) return Cancel{AnyId()};
     if (Percent(20)) {
@@ -440,6 +450,7 @@ class RandomEvents {
     if (Percent(20)) options->calibrate = !options->calibrate;
     if (Percent(10)) options->estimator = nullptr;
     if (Percent(10)) options->ranks.emplace_back();
+    if (Percent(5)) options->kv_pool.blocks += 1;
     return {options};
   }
 
