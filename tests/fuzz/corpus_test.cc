@@ -59,9 +59,11 @@ TEST_P(CorpusTest, NoInputCutShortCrashesItsReader) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Readers, CorpusTest, ::testing::ValuesIn(FuzzTargets()),
-    [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Readers, CorpusTest,
+                         ::testing::ValuesIn(FuzzTargets()),
+                         [](const auto& info) {
+                           return std::string(info.param.name);
+                         });
 
 }  // namespace
 }  // namespace tidegate::testing

@@ -3,10 +3,12 @@
 
 #include "tests/fuzz/targets.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "estimators/profile.h"
+#include "estimators/text.h"
 #include "simulator/scenario.h"
 #include "tidegate/catalogue.h"
 #include "tidegate/model_config.h"
@@ -26,9 +28,23 @@ void Expect(const absl::StatusOr<T>& read) {
   TG_CHECK(!read.status().message().empty());
 }
 
+// Whatever is included is the input again: cycles, and files that are not.
 void Policy(std::string_view input) {
-  Expect(input.starts_with("{") ? ParsePolicyJson(input, "fuzz.json")
-                                : ParsePolicyFile(input, "fuzz.toml"));
+  if (input.starts_with("{")) return Expect(ParsePolicyJson(input, "f.json"));
+  const PolicySources sources = {
+      .read = [&](const std::string& path) -> absl::StatusOr<std::string> {
+        if (path.size() % 2 == 0) return internal::InvalidArgument("no file");
+        return std::string(input.substr(input.size() / 2));
+      },
+      .environment = [](std::string_view name) -> std::optional<std::string> {
+        if (name.size() % 2 == 0) return std::nullopt;
+        return std::string(name);
+      }};
+  const auto policy = ParsePolicyFile(input, "fuzz.toml", sources);
+  Expect(policy);
+  if (!policy.ok()) return;
+  Expect(PolicyForModel(
+      *policy, {.name = "llama", .model_type = "llama", .layers = 32}));
 }
 
 void Config(std::string_view input) {
@@ -65,9 +81,9 @@ void StepTimes(std::string_view input) {
 }
 
 constexpr FuzzTarget kTargets[] = {
-    {"policy", Policy},     {"config", Config},
-    {"trace", TraceText},   {"scenario", ScenarioText},
-    {"profile", ProfileText}, {"catalogue", CatalogueToml},
+    {"policy", Policy},        {"config", Config},
+    {"trace", TraceText},      {"scenario", ScenarioText},
+    {"profile", ProfileText},  {"catalogue", CatalogueToml},
     {"step_times", StepTimes},
 };
 
