@@ -96,7 +96,7 @@ TEST_F(PolicyWatcherTest, AFileThatIsReplacedTakesEffect) {
   auto client = Submit(1, 1000);
   auto step = engine_->TakeStep();
   ASSERT_EQ(step.step.chunks.size(), 1u);
-  EXPECT_EQ(step.step.chunks[0].chunk.n, 128);
+  EXPECT_EQ(step.step.chunks[0].n, 128);
   client.Cancel();
   step.done.Complete(StepOutcome::Done());
   client.Get();
@@ -142,12 +142,12 @@ class MeteredEngine final : public Engine {
   void Run(const RunStep& step, StepCompletion done) override {
     auto handle = std::make_shared<StepCompletion>(std::move(done));
     Bytes transient = 0;
-    for (const StepChunk& chunk : step.chunks) transient += 4 * chunk.chunk.n;
+    for (const StepChunk& chunk : step.chunks) transient += 4 * chunk.n;
     boost::asio::post(strand_, [this, step, handle, transient] {
       Bytes grown = 0;
       for (const StepChunk& chunk : step.chunks) {
-        held_[chunk.id] += chunk.chunk.n;
-        grown += chunk.chunk.n;
+        held_[chunk.id] += chunk.n;
+        grown += chunk.n;
       }
       Bytes live = 0;
       for (const auto& [id, bytes] : held_) live += bytes;
