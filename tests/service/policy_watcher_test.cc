@@ -98,6 +98,7 @@ TEST_F(PolicyWatcherTest, AFileThatIsReplacedTakesEffect) {
   ASSERT_EQ(step.step.chunks.size(), 1u);
   EXPECT_EQ(step.step.chunks[0].n, 128);
   client.Cancel();
+  ASSERT_TRUE(EventuallyCancels(1));
   step.done.Complete(StepOutcome::Done());
   client.Get();
 }
