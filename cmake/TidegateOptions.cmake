@@ -3,6 +3,7 @@
 option(TIDEGATE_BUILD_TESTS "Build the tests and examples" ON)
 option(TIDEGATE_BUILD_BENCH "Build the benchmarks" ON)
 set(TIDEGATE_SANITIZE "" CACHE STRING "address | thread, or empty")
+option(TIDEGATE_FUZZ "Build the fuzzers of tests/fuzz (clang only)" OFF)
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -37,4 +38,12 @@ elseif(TIDEGATE_SANITIZE STREQUAL "thread")
 elseif(TIDEGATE_SANITIZE)
   message(FATAL_ERROR "TIDEGATE_SANITIZE: expected address or thread, "
                       "got '${TIDEGATE_SANITIZE}'")
+endif()
+
+if(TIDEGATE_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "TIDEGATE_FUZZ: expected clang++, whose libFuzzer it "
+                        "needs, got ${CMAKE_CXX_COMPILER_ID}")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()

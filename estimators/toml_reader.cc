@@ -213,22 +213,24 @@ std::string TomlReader::PathOf(std::string_view key) const {
   return Concat(path_, ".", key);
 }
 
-void TomlReader::ErrorAt(int line, int column, std::string_view key,
-                         std::string_view message) {
+void TomlReader::ErrorAt(const TomlNode& of, int line, int column,
+                         std::string_view key, std::string_view message) {
   if (!shared_->status.ok()) return;
   shared_->status =
-      ErrorIn(shared_->file, line, column, Concat(PathOf(key), ": ", message));
+      ErrorIn(of.origin == nullptr ? shared_->file : of.origin->file, line,
+              column, Concat(PathOf(key), ": ", message));
 }
 
 void TomlReader::Error(std::string_view key, std::string_view message) {
   for (const TomlEntry& entry : table_->entries) {
     if (entry.key == key) {
       const bool placed = entry.value.line != 0;
-      return ErrorAt(placed ? entry.value.line : entry.line,
+      return ErrorAt(entry.value, placed ? entry.value.line : entry.line,
                      placed ? entry.value.column : entry.column, key, message);
     }
   }
-  ErrorAt(std::max(table_->line, 1), std::max(table_->column, 1), key, message);
+  ErrorAt(*table_, std::max(table_->line, 1), std::max(table_->column, 1), key,
+          message);
 }
 
 void TomlReader::Expected(std::string_view key, std::string_view what,
@@ -245,7 +247,7 @@ void TomlReader::Missing(std::string_view key) {
     }
     const std::string_view candidates[] = {key};
     if (!DidYouMean(entry.key, candidates).empty()) {
-      return ErrorAt(entry.line, entry.column, entry.key,
+      return ErrorAt(entry.value, entry.line, entry.column, entry.key,
                      Concat("unknown key; did you mean \"", key, "\"?"));
     }
   }
@@ -316,7 +318,7 @@ bool TomlReader::Optional(std::string_view key, std::vector<std::string>* out) {
   std::vector<std::string> values;
   for (const TomlNode& item : node->items) {
     if (item.kind != TomlNode::Kind::kString) {
-      ErrorAt(item.line, item.column, key,
+      ErrorAt(item, item.line, item.column, key,
               Concat("expected strings, got ", Shown(item)));
       return false;
     }
@@ -333,7 +335,7 @@ bool TomlReader::Optional(std::string_view key,
   std::vector<std::int64_t> values;
   for (const TomlNode& item : node->items) {
     if (item.kind != TomlNode::Kind::kInteger) {
-      ErrorAt(item.line, item.column, key,
+      ErrorAt(item, item.line, item.column, key,
               Concat("expected integers, got ", Shown(item)));
       return false;
     }
@@ -421,7 +423,7 @@ std::vector<TomlReader> TomlReader::Tables(std::string_view key) {
   for (std::size_t i = 0; i < node->items.size(); ++i) {
     const TomlNode& item = node->items[i];
     if (item.kind != TomlNode::Kind::kTable) {
-      ErrorAt(item.line, item.column, key,
+      ErrorAt(item, item.line, item.column, key,
               Concat("expected tables, got ", Shown(item)));
       return {};
     }
@@ -445,7 +447,8 @@ absl::Status TomlReader::Finish() {
       continue;
     }
     const std::string hint = Suggest(entry.key, known);
-    ErrorAt(entry.line, entry.column, entry.key, Concat("unknown key", hint));
+    ErrorAt(entry.value, entry.line, entry.column, entry.key,
+            Concat("unknown key", hint));
     break;
   }
   return shared_->status;

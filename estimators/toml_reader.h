@@ -36,6 +36,12 @@ namespace tidegate::internal {
 
 struct TomlEntry;
 
+// Which document a value is of, where several are read as one.
+struct TomlOrigin {
+  std::string file;
+  std::string part;  // of the file, in words; empty: nothing special
+};
+
 // One value of a document, with its place.
 struct TomlNode {
   enum class Kind {
@@ -51,6 +57,10 @@ struct TomlNode {
   // 1-based; 0 where the document does not say (an implicit table).
   int line = 0;
   int column = 0;
+  // Null: the file that the reader names.
+  std::shared_ptr<const TomlOrigin> origin;
+  // Variables of the environment that are in `string`: "A, B".
+  std::string environment;
 
   std::string string;
   std::int64_t integer = 0;
@@ -135,6 +145,8 @@ class TomlReader {
   std::vector<TomlReader> Tables(std::string_view key);
   // The raw value, counted as read; null when absent.
   const TomlNode* Raw(std::string_view key);
+  // The same without counting; null when absent.
+  const TomlNode* Peek(std::string_view key) const { return table_->Find(key); }
   // Keys of the table, in the order of the document.
   std::vector<std::string_view> Keys() const;
   // Counts `key` as known although nothing read it.
@@ -159,7 +171,8 @@ class TomlReader {
   const TomlEntry* Take(std::string_view key);
   const TomlNode* TakeKind(std::string_view key, TomlNode::Kind kind);
   void Missing(std::string_view key);
-  void ErrorAt(int line, int column, std::string_view key,
+  // In the file that `of` is of.
+  void ErrorAt(const TomlNode& of, int line, int column, std::string_view key,
                std::string_view message);
   void Expected(std::string_view key, std::string_view what,
                 const TomlNode& got);

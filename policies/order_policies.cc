@@ -7,16 +7,18 @@
 //   priority  the highest priority, then the earliest arrival
 //   shortest  the least prompt left, but never past one that was overtaken for
 //             too long
-//   fair      whoever was served least, with the same exception
+//   fair      whoever was served least for its weight, with the same exception
 
 #include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "estimators/text.h"
 #include "tidegate/policy.h"
+#include "tidegate/tenants.h"
 
 namespace tidegate {
 namespace {
@@ -101,13 +103,15 @@ class Shortest final : public OrderPolicy {
 // a tenant are tenants of their own.
 class Fair final : public OrderPolicy {
  public:
+  explicit Fair(TenantPolicies tenants = {}) : tenants_(std::move(tenants)) {}
   std::string_view Name() const override { return "fair"; }
   bool Before(const RequestView& a, const RequestView& b,
               const Context& context) const override {
     if (const auto late = LateBefore(a, b, context)) return *late;
-    if (a.tenant_served != b.tenant_served) {
-      return a.tenant_served < b.tenant_served;
-    }
+    // served / weight of the two, without a division that would round.
+    const Tokens served_a = SatMul(a.tenant_served, WeightOf(b));
+    const Tokens served_b = SatMul(b.tenant_served, WeightOf(a));
+    if (served_a != served_b) return served_a < served_b;
     return a.served != b.served ? a.served < b.served : ArrivedBefore(a, b);
   }
   bool StableWhileWaiting() const override { return false; }
@@ -117,9 +121,20 @@ class Fair final : public OrderPolicy {
                const Context& context) const override {
     return !Late(blocked, context);
   }
+
+ private:
+  std::int64_t WeightOf(const RequestView& view) const {
+    return tenants_.empty() ? 1 : tenants_.Of(view.tenant).weight;
+  }
+
+  const TenantPolicies tenants_;
 };
 
 }  // namespace
+
+std::unique_ptr<OrderPolicy> CreateFairOrder(TenantPolicies tenants) {
+  return std::make_unique<Fair>(std::move(tenants));
+}
 
 absl::StatusOr<std::unique_ptr<OrderPolicy>> CreateOrderPolicy(
     std::string_view name) {

@@ -1,8 +1,10 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// From a policy file to an estimator: the files that it names are read here.
+// From a policy file to an estimator and a step timer: the files that it names
+// are read here.
 
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -47,6 +49,19 @@ absl::StatusOr<EstimatorOptions> MakeEstimatorOptions(const PolicyFile& policy,
   }
   options.formula = policy.formula;
   return options;
+}
+
+absl::StatusOr<std::shared_ptr<const StepTimer>> MakeStepTimer(
+    const PolicyFile& policy) {
+  if (!policy.time_source.has_value()) {
+    return std::shared_ptr<const StepTimer>();
+  }
+  if (*policy.time_source == "formula") {
+    return CreateStepTimer(policy.time_formula.value_or(TimeModel{}));
+  }
+  TG_ASSIGN_OR_RETURN(const TimeProfile profile,
+                      LoadTimeProfile(policy.time_profile.value_or("")));
+  return CreateStepTimer(profile);
 }
 
 }  // namespace tidegate

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "tidegate/policy_file.h"
+#include "tidegate/tenants.h"
 
 namespace tidegate::internal {
 
@@ -42,12 +44,22 @@ struct PolicyValue {
   std::map<std::string, std::string, std::less<>> options;
 };
 
+// For which models a [[model_override]] holds: for those of which everything
+// is so that is set. The texts may hold * and ?.
+struct ModelMatch {
+  std::optional<std::string> model_type;
+  std::optional<std::string> name;
+  std::optional<std::int64_t> layers;
+};
+
 // What has been read so far.
 struct PolicyDraft {
   PolicyFile policy;
   EngineSpec engine;
   // Members of the inline shape as JSON, for ParseInlineShape().
   std::string shape_members;
+  TenantLimits tenant;  // of the table that is being read
+  ModelMatch match;     // the same
 };
 
 struct PolicyKey {
@@ -72,6 +84,17 @@ struct PolicyKey {
 
 // In the order in which documentation lists them: by table.
 std::span<const PolicyKey> PolicyKeys();
+// Its first part: what there is.
+std::span<const PolicyKey> WorldKeys();
+// Those of each [tenant.NAME], and of `match` in each [[model_override]].
+std::span<const PolicyKey> TenantKeys();
+std::span<const PolicyKey> MatchKeys();
+// What may stand at the top of a file beside tables, for documentation: the
+// reader of documents takes it out (policy_document.h).
+const PolicyKey& IncludeKey();
+
+inline constexpr std::string_view kTenantTable = "tenant";
+inline constexpr std::string_view kOverrideTable = "model_override";
 
 // "bytes", "tokens", "one of fixed, throttle": for messages and documentation.
 std::string DescribeType(const PolicyKey& key);

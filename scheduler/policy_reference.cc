@@ -13,6 +13,9 @@
 namespace tidegate::internal {
 namespace {
 
+constexpr std::string_view kHeader =
+    "| key | value | when absent | meaning |\n|---|---|---|---|\n";
+
 // A bar would end the cell.
 std::string Cell(std::string_view text) {
   std::string cell;
@@ -48,17 +51,25 @@ std::string Row(const PolicyKey& key) {
 }  // namespace
 
 std::string PolicyReference() {
-  std::string text;
+  std::string text = Concat("### At the top of a file\n\n", kHeader);
+  PolicyKey include = IncludeKey();
+  constexpr std::string_view kFiles[] = {"file names"};
+  include.words = kFiles;
+  text += Row(include);
   std::string_view table;
-  for (const PolicyKey& key : PolicyKeys()) {
-    if (key.table != table) {
-      table = key.table;
-      text += Concat(text.empty() ? "" : "\n", "### `[", table, "]`\n\n",
-                     "| key | value | when absent | meaning |\n",
-                     "|---|---|---|---|\n");
+  const auto add = [&](std::span<const PolicyKey> keys, bool list = false) {
+    for (const PolicyKey& key : keys) {
+      if (key.table != table) {
+        table = key.table;
+        text += Concat("\n### `[", list ? "[model_override]]` match" : table,
+                       list ? "" : "]`", "\n\n", kHeader);
+      }
+      text += Row(key);
     }
-    text += Row(key);
-  }
+  };
+  add(PolicyKeys());
+  add(TenantKeys());
+  add(MatchKeys(), true);
   return text;
 }
 

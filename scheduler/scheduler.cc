@@ -8,6 +8,7 @@
 #include "estimators/text.h"
 #include "scheduler/core.h"
 #include "tidegate/status.h"
+#include "tidegate/tenants.h"
 
 namespace tidegate {
 
@@ -134,6 +135,9 @@ absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
   options.admission_policy =
       policy.admission_policy.value_or(options.admission_policy);
   options.order_policy = policy.order_policy.value_or(options.order_policy);
+  if (options.order_policy == "fair" && !policy.tenants.empty()) {
+    options.custom_order = CreateFairOrder(policy.tenants);
+  }
   options.time = policy.time_formula;
   options.reading_lag = policy.reading_lag.value_or(options.reading_lag);
   options.queue_max = policy.queue_max.value_or(options.queue_max);

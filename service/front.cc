@@ -16,11 +16,13 @@ namespace tidegate::internal {
 
 Front::Front(std::unique_ptr<PullScheduler> pull,
              std::shared_ptr<Engine> engine, std::unique_ptr<MemoryProbe> probe,
-             Tokens queued_tokens_max, Duration probe_interval,
-             bool decodes_in_steps, std::function<Instant()> clock)
+             TenantPolicies tenants, Tokens queued_tokens_max,
+             Duration probe_interval, bool decodes_in_steps,
+             std::function<Instant()> clock)
     : pull_(std::move(pull)),
       engine_(std::move(engine)),
       probe_(std::move(probe)),
+      tenants_(std::move(tenants)),
       queued_tokens_max_(queued_tokens_max),
       probe_interval_(probe_interval),
       decodes_in_steps_(decodes_in_steps),
@@ -49,17 +51,26 @@ void Front::Submit(Ticket ticket, SubmitRequest request, AnswerClient answer) {
                          " and queued_tokens_max is ", queued_tokens_max_),
                   true);
   }
+  const std::int64_t queue_max = tenants_.Of(request.tenant).queue_max;
+  if (queue_max > 0 && WaitingOf(request.tenant) >= queue_max) {
+    return Refuse(std::move(answer), RefusalCode::kOverloaded,
+                  Concat("the queue of tenant \"", request.tenant,
+                         "\" is full: its queue_max of ", queue_max,
+                         queue_max == 1 ? " request waits" : " requests wait"),
+                  true);
+  }
   const Instant now = clock_();
   // The first request after a pause is decided on what memory is now.
   if (running_.empty() &&
       (!last_read_.has_value() || *last_read_ + probe_interval_ <= now)) {
     TellMemory();
   }
-  const Arrive arrive{.id = id,
-                      .request = request.request,
-                      .priority = request.priority,
-                      .tenant = request.tenant,
-                      .prefix_bytes = request.prefix_bytes};
+  const Arrive arrive{
+      .id = id,
+      .request = request.request,
+      .priority = tenants_.PriorityOf(request.tenant, request.priority),
+      .tenant = request.tenant,
+      .prefix_bytes = request.prefix_bytes};
   const absl::Status status = pull_->Submit(arrive, now);
   if (!status.ok()) {
     return Refuse(std::move(answer), RefusalCode::kUnsupported,
@@ -72,6 +83,14 @@ void Front::Submit(Ticket ticket, SubmitRequest request, AnswerClient answer) {
   client.arrived = now;
   ++metrics_.open;
   SetLeft(client, left);
+}
+
+std::int64_t Front::WaitingOf(std::string_view tenant) const {
+  return std::count_if(clients_.begin(), clients_.end(), [&](const auto& one) {
+    const Client& client = one.second;
+    return client.answer != nullptr && !client.admitted &&
+           client.submitted.tenant == tenant;
+  });
 }
 
 void Front::Refuse(AnswerClient answer, RefusalCode code, std::string reason,
@@ -119,6 +138,21 @@ void Front::Tell(const Fact& fact) {
   if (const auto* policy = std::get_if<PolicyChanged>(&fact)) {
     decodes_in_steps_ = policy->options->step.DecodesInSteps();
   }
+}
+
+absl::Status Front::Reload(std::shared_ptr<const SchedulerOptions> options,
+                           TenantPolicies tenants) {
+  const bool decodes_in_steps = options->step.DecodesInSteps();
+  const absl::Status status =
+      pull_->Tell(PolicyChanged{std::move(options)}, clock_());
+  if (!status.ok()) {
+    ++metrics_.policy_reloads_refused;
+    return status;
+  }
+  ++metrics_.policy_reloads;
+  decodes_in_steps_ = decodes_in_steps;
+  tenants_ = std::move(tenants);
+  return absl::OkStatus();
 }
 
 void Front::AnswerNow(Client& client, SubmitResult result) {

@@ -42,9 +42,9 @@ using Ticket = std::uint64_t;
 class Front {
  public:
   Front(std::unique_ptr<PullScheduler> pull, std::shared_ptr<Engine> engine,
-        std::unique_ptr<MemoryProbe> probe, Tokens queued_tokens_max,
-        Duration probe_interval, bool decodes_in_steps,
-        std::function<Instant()> clock);
+        std::unique_ptr<MemoryProbe> probe, TenantPolicies tenants,
+        Tokens queued_tokens_max, Duration probe_interval,
+        bool decodes_in_steps, std::function<Instant()> clock);
   // Handles that the engine is given from now on write here.
   void SetMailbox(std::weak_ptr<Mailbox> mailbox) {
     mailbox_ = std::move(mailbox);
@@ -53,6 +53,8 @@ class Front {
   void Submit(Ticket ticket, SubmitRequest request, AnswerClient answer);
   void Cancel(Ticket ticket, RequestId id);
   void Tell(const Fact& fact);
+  absl::Status Reload(std::shared_ptr<const SchedulerOptions> options,
+                      TenantPolicies tenants);
   void Shutdown(const ShutdownOptions& options, AnswerShutdown answer);
   // Answers everyone now; nothing is admitted afterwards.
   void Abort();
@@ -100,6 +102,8 @@ class Front {
   void Do(const Answer& answer);
 
   void AnswerNow(Client& client, SubmitResult result);
+  // Requests of this tenant that wait, and nobody admitted yet.
+  std::int64_t WaitingOf(std::string_view tenant) const;
   void Refuse(AnswerClient answer, RefusalCode code, std::string reason,
               bool retry);
   // What the scheduler takes of a measurement.
@@ -120,6 +124,7 @@ class Front {
   const std::unique_ptr<PullScheduler> pull_;
   const std::shared_ptr<Engine> engine_;
   const std::unique_ptr<MemoryProbe> probe_;
+  TenantPolicies tenants_;
   const Tokens queued_tokens_max_;
   const Duration probe_interval_;
   bool decodes_in_steps_;

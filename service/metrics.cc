@@ -163,6 +163,11 @@ void AddWork(const ServiceMetrics& m, Families& out) {
   out.Counter("late_answers_total",
               "Answers of the engine to nothing that was open.",
               m.late_answers);
+  out.Counter("policy_reloads_total", "Policies that took effect.",
+              m.policy_reloads);
+  out.Counter("policy_reloads_refused_total",
+              "Policies that were refused and changed nothing.",
+              m.policy_reloads_refused);
   out.Counter("reclaims_total", "Reclaims asked for.", m.scheduler.reclaims);
   out.Counter("preemptions_total", "Requests preempted.",
               m.scheduler.preemptions);

@@ -113,8 +113,8 @@ class Loop final : public internal::Mailbox,
     if (clock_ == nullptr) clock_ = std::make_shared<SteadyClock>(strand_);
     front_ = std::make_unique<Front>(
         std::move(pull), std::move(engine), std::move(options.probe),
-        options.queued_tokens_max, options.probe_interval,
-        options.scheduler.step.DecodesInSteps(),
+        std::move(options.tenants), options.queued_tokens_max,
+        options.probe_interval, options.scheduler.step.DecodesInSteps(),
         [clock = clock_.get()] { return clock->Now(); });
     front_->SetMailbox(weak_from_this());
     metrics_ = front_->Metrics();
@@ -224,6 +224,25 @@ asio::awaitable<ShutdownReport> ShutDown(std::shared_ptr<Loop> loop,
       std::move(start), asio::use_awaitable);
 }
 
+asio::awaitable<absl::Status> ReloadWith(
+    std::shared_ptr<Loop> loop, std::shared_ptr<const SchedulerOptions> options,
+    TenantPolicies tenants) {
+  auto start = [loop = std::move(loop), options = std::move(options),
+                tenants = std::move(tenants)](auto handler) mutable {
+    const std::shared_ptr<Loop> to = std::move(loop);
+    auto waiter = std::make_shared<Waiter<decltype(handler), absl::Status>>(
+        std::move(handler), to->strand());
+    to->Post([options = std::move(options), tenants = std::move(tenants),
+              waiter, loop = to.get()](Front& front) {
+      const absl::Status status = front.Reload(options, tenants);
+      loop->AfterTurn([waiter, status] { waiter->Resume(status); });
+    });
+  };
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>&,
+                                          void(absl::Status)>(
+      std::move(start), asio::use_awaitable);
+}
+
 class AsioService final : public Service {
  public:
   explicit AsioService(std::shared_ptr<Loop> loop) : loop_(std::move(loop)) {}
@@ -237,6 +256,11 @@ class AsioService final : public Service {
   RequestId NextId() override { return ++ids_; }
   void Tell(Fact fact) override {
     loop_->Post([fact = std::move(fact)](Front& front) { front.Tell(fact); });
+  }
+  asio::awaitable<absl::Status> Reload(const ServicePolicy& policy) override {
+    return ReloadWith(
+        loop_, std::make_shared<const SchedulerOptions>(policy.scheduler),
+        policy.tenants);
   }
   asio::awaitable<ShutdownReport> Shutdown(ShutdownOptions options) override {
     return ShutDown(loop_, options);

@@ -14,6 +14,7 @@ absl::StatusOr<ServiceOptions> MakeServiceOptions(
   ServiceOptions options;
   TG_ASSIGN_OR_RETURN(options.scheduler,
                       MakeSchedulerOptions(policy, std::move(estimator), base));
+  options.tenants = policy.tenants;
   TG_ASSIGN_OR_RETURN(options.probe,
                       CreateMemoryProbe(policy.probe.value_or("none"), probe));
   return options;

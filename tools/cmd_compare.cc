@@ -87,7 +87,8 @@ absl::StatusOr<std::vector<NamedPolicy>> ReadPolicies(const Arguments& args) {
                       ReadList(*args.policies, "--policies"));
   std::vector<NamedPolicy> policies;
   for (const std::string& name : names) {
-    TG_ASSIGN_OR_RETURN(NamedPolicy policy, LoadComparedPolicy(name));
+    TG_ASSIGN_OR_RETURN(NamedPolicy policy,
+                        LoadComparedPolicy(name, args.model));
     policies.push_back(std::move(policy));
   }
   // A rule of another engine runs on the same device as the first file.

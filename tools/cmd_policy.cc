@@ -166,7 +166,8 @@ absl::StatusOr<int> RunPolicyCheck(const Arguments& args, Streams& io) {
                                      args.files.size());
   }
   const std::string& file = args.files.front();
-  TG_ASSIGN_OR_RETURN(const PolicyFile policy, LoadPolicyFile(file));
+  TG_ASSIGN_OR_RETURN(PolicyFile policy, LoadPolicy(file, args.model));
+  TG_RETURN_IF_ERROR(OverlayFlags(args, &policy));
   std::vector<std::string> warnings = policy.warnings;
   absl::StatusOr<std::optional<Inputs>> inputs =
       CheckTogether(policy, &warnings);

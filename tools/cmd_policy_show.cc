@@ -3,17 +3,17 @@
 //
 // tidegate policy show: every setting in effect, and where it comes from.
 //
-// The file is read twice: once for what is right, and once as it is written,
-// since the first reading does not keep what was said and what was not.
+// Values are taken as they are written, from the document that the policy keeps
+// of its files: what was read does not say what was said.
 
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "estimators/read_file.h"
 #include "estimators/text.h"
 #include "estimators/toml_reader.h"
+#include "scheduler/policy_document.h"
 #include "scheduler/policy_keys.h"
 #include "scheduler/units.h"
 #include "tidegate/catalogue.h"
@@ -23,6 +23,7 @@
 #include "tools/arguments.h"
 #include "tools/inputs.h"
 #include "tools/output.h"
+#include "tools/price_output.h"
 
 namespace tidegate::tools {
 namespace {
@@ -38,10 +39,39 @@ struct Shown {
   std::string text;
   // Bytes, tokens, counts and nanoseconds, where the value is a number.
   std::optional<std::int64_t> number;
-  std::string origin;  // file, default, engine, model
-  int line = 0;        // in the file; 0 elsewhere
+  std::string origin;  // file, environment, default, engine, model
+  std::string file;    // the one in which it stands; empty elsewhere
+  int line = 0;        // in it
+  // Variables that it is of, and the [[model_override]] in which it stands.
+  std::string environment;
+  std::string part;
   std::string note;
 };
+
+// Where a value comes from that stands in a file.
+void SetOrigin(const TomlNode& node, Shown* shown) {
+  shown->line = node.line;
+  if (node.origin != nullptr) {
+    shown->file = node.origin->file;
+    shown->part = node.origin->part;
+  }
+  shown->environment = node.environment;
+  for (const TomlNode& item : node.items) {
+    if (item.environment.empty()) continue;
+    if (!shown->environment.empty()) shown->environment += ", ";
+    shown->environment += item.environment;
+  }
+  shown->origin = shown->environment.empty() ? "file" : "environment";
+}
+
+// "p.toml, line 7", "environment CEILING (p.toml, line 7)", "default".
+std::string From(const Shown& shown) {
+  if (shown.line == 0) return shown.origin;
+  std::string place = Concat(shown.file, ", line ", shown.line);
+  if (!shown.part.empty()) place += Concat(", ", shown.part);
+  if (shown.environment.empty()) return place;
+  return Concat("environment ", shown.environment, " (", place, ")");
+}
 
 const TomlNode* Find(const TomlNode& root, std::string_view table,
                      std::string_view key) {
@@ -116,12 +146,12 @@ void AddOptions(const PolicyFile& policy, const TomlNode* said,
       engine.ok() ? engine->spec.options : policy.engine->options;
   for (const auto& [name, value] : options) {
     const TomlNode* node = said == nullptr ? nullptr : said->Find(name);
-    list->push_back({.key = Concat("engine.options.", name),
-                     .text = value,
-                     .number = std::nullopt,
-                     .origin = node == nullptr ? "engine" : "file",
-                     .line = node == nullptr ? 0 : node->line,
-                     .note = ""});
+    Shown shown;
+    shown.key = Concat("engine.options.", name);
+    shown.text = value;
+    shown.origin = "engine";
+    if (node != nullptr) SetOrigin(*node, &shown);
+    list->push_back(std::move(shown));
   }
 }
 
@@ -147,6 +177,39 @@ void FillFromModel(const PolicyFile& policy, std::vector<Shown>* list) {
   }
 }
 
+Shown Show(const PolicyKey& key, std::string name, const TomlNode* node) {
+  Shown shown;
+  shown.key = std::move(name);
+  shown.origin = "default";
+  if (node == nullptr) {
+    shown.text = key.required ? "not stated" : std::string(key.fallback);
+  } else {
+    shown.text = Plain(*node);
+    SetOrigin(*node, &shown);
+    if (!key.no_effect.empty()) {
+      shown.note = Concat("no effect: ", key.no_effect);
+    }
+  }
+  Interpret(key, &shown);
+  return shown;
+}
+
+// What a tenant's own table leaves open, that of all others says.
+void AddTenants(const TomlNode& root, std::vector<Shown>* list) {
+  const TomlNode* tenants = root.Find(internal::kTenantTable);
+  if (tenants == nullptr) return;
+  const TomlNode* others = tenants->Find("*");
+  for (const TomlEntry& tenant : tenants->entries) {
+    for (const PolicyKey& key : internal::TenantKeys()) {
+      const TomlNode* node = tenant.value.Find(key.name);
+      if (node == nullptr && others != nullptr) node = others->Find(key.name);
+      list->push_back(Show(
+          key, Concat(internal::kTenantTable, ".", tenant.key, ".", key.name),
+          node));
+    }
+  }
+}
+
 std::vector<Shown> Collect(const PolicyFile& policy, const TomlNode& root) {
   std::vector<Shown> list;
   for (const PolicyKey& key : internal::PolicyKeys()) {
@@ -157,22 +220,19 @@ std::vector<Shown> Collect(const PolicyFile& policy, const TomlNode& root) {
       AddOptions(policy, node, &list);
       continue;
     }
-    Shown shown{.key = Concat(key.table, ".", key.name),
-                .text = node != nullptr ? Plain(*node)
-                        : key.required  ? "not stated"
-                                        : std::string(key.fallback),
-                .number = std::nullopt,
-                .origin = node != nullptr ? "file" : "default",
-                .line = node != nullptr ? node->line : 0,
-                .note = ""};
-    Interpret(key, &shown);
-    if (node != nullptr && !key.no_effect.empty()) {
-      shown.note = Concat("no effect: ", key.no_effect);
-    }
-    list.push_back(std::move(shown));
+    list.push_back(Show(key, Concat(key.table, ".", key.name), node));
   }
+  AddTenants(root, &list);
   FillFromModel(policy, &list);
   return list;
+}
+
+void PutText(std::string_view key, const std::string& text, JsonWriter& json) {
+  if (text.empty()) {
+    json.PutNull(key);
+  } else {
+    json.Put(key, std::string_view(text));
+  }
 }
 
 }  // namespace
@@ -183,14 +243,12 @@ absl::StatusOr<int> RunPolicyShow(const Arguments& args, Streams& io) {
                                      args.files.size());
   }
   const std::string& file = args.files.front();
-  TG_ASSIGN_OR_RETURN(const PolicyFile policy, LoadPolicyFile(file));
-  TG_ASSIGN_OR_RETURN(const std::string text,
-                      internal::ReadFile(file, "policy file"));
-  TG_ASSIGN_OR_RETURN(const TomlNode root, internal::ParseToml(text, file));
-  const std::vector<Shown> list = Collect(policy, root);
+  TG_ASSIGN_OR_RETURN(const PolicyFile policy, LoadPolicy(file, args.model));
+  const std::vector<Shown> list = Collect(policy, policy.document->root);
   if (args.json) {
     JsonWriter json;
     json.Put("file", std::string_view(file));
+    PutStrings("files", policy.files, json);
     json.BeginArray("settings");
     for (const Shown& shown : list) {
       json.BeginObject();
@@ -202,11 +260,14 @@ absl::StatusOr<int> RunPolicyShow(const Arguments& args, Streams& io) {
       }
       json.Put("text", std::string_view(shown.text));
       json.Put("origin", std::string_view(shown.origin));
+      PutText("file", shown.file, json);
       if (shown.line > 0) {
         json.Put("line", shown.line);
       } else {
         json.PutNull("line");
       }
+      PutText("environment", shown.environment, json);
+      PutText("override", shown.part, json);
       json.End();
     }
     json.End();
@@ -224,9 +285,7 @@ absl::StatusOr<int> RunPolicyShow(const Arguments& args, Streams& io) {
   for (const Shown& shown : list) {
     std::string value = shown.text;
     if (!shown.note.empty()) value += Concat(" (", shown.note, ")");
-    table.Add({shown.key, std::move(value),
-               shown.line > 0 ? Concat(shown.origin, ", line ", shown.line)
-                              : shown.origin});
+    table.Add({shown.key, std::move(value), From(shown)});
   }
   io.out << table.ToString();
   return kExitDone;

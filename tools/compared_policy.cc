@@ -7,10 +7,12 @@
 #include <utility>
 
 #include "tidegate/status.h"
+#include "tools/inputs.h"
 
 namespace tidegate::tools {
 
-absl::StatusOr<NamedPolicy> LoadComparedPolicy(std::string name) {
+absl::StatusOr<NamedPolicy> LoadComparedPolicy(
+    std::string name, const std::optional<std::string>& model) {
   constexpr std::string_view kRival = "rival:";
   NamedPolicy named;
   if (name.starts_with(kRival)) {
@@ -18,7 +20,7 @@ absl::StatusOr<NamedPolicy> LoadComparedPolicy(std::string name) {
         named.rival, FindRival("--policies: rival",
                                std::string_view(name).substr(kRival.size())));
   } else {
-    TG_ASSIGN_OR_RETURN(named.policy, LoadPolicyFile(name));
+    TG_ASSIGN_OR_RETURN(named.policy, LoadPolicy(name, model));
   }
   named.name = std::move(name);
   return named;

@@ -4,6 +4,7 @@
 #ifndef TIDEGATE_TOOLS_COMPARED_POLICY_H_
 #define TIDEGATE_TOOLS_COMPARED_POLICY_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -23,7 +24,9 @@ struct NamedPolicy {
 
 // "policy.toml" or "rival:NAME". InvalidArgument or NotFound as the policy
 // file's reader says, or for a rival that is not known.
-absl::StatusOr<NamedPolicy> LoadComparedPolicy(std::string name);
+// `model`: --model, for the policy's [[model_override]].
+absl::StatusOr<NamedPolicy> LoadComparedPolicy(
+    std::string name, const std::optional<std::string>& model = std::nullopt);
 
 }  // namespace tidegate::tools
 

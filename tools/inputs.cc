@@ -4,6 +4,7 @@
 #include "tools/inputs.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "estimators/read_file.h"
@@ -113,10 +114,32 @@ absl::Status MakeEstimator(Inputs* inputs) {
 
 }  // namespace
 
+absl::StatusOr<PolicyFile> LoadPolicy(const std::string& path,
+                                      const std::optional<std::string>& model) {
+  PolicySources sources;
+  sources.environment =
+      [](std::string_view name) -> std::optional<std::string> {
+    const char* value = std::getenv(std::string(name).c_str());
+    if (value == nullptr) return std::nullopt;
+    return value;
+  };
+  TG_ASSIGN_OR_RETURN(const PolicyFile policy,
+                      LoadPolicyFile(path, std::move(sources)));
+  if (!model.has_value() && policy.model_shape.has_value()) {
+    return PolicyForModel(policy, DescribeModel(*policy.model_shape, ""));
+  }
+  const std::string config = model.value_or(policy.model_config.value_or(""));
+  if (config.empty()) return policy;
+  const absl::StatusOr<ModelConfig> loaded =
+      LoadModelConfig(config, policy.model_overrides);
+  if (!loaded.ok()) return policy;
+  return PolicyForModel(policy, DescribeModel(loaded->shape, config));
+}
+
 absl::StatusOr<PolicyFile> MergePolicy(const Arguments& args) {
   PolicyFile policy;
   if (args.policy.has_value()) {
-    TG_ASSIGN_OR_RETURN(policy, LoadPolicyFile(*args.policy));
+    TG_ASSIGN_OR_RETURN(policy, LoadPolicy(*args.policy, args.model));
   }
   TG_RETURN_IF_ERROR(OverlayFlags(args, &policy));
   return policy;

@@ -38,6 +38,13 @@ absl::StatusOr<Inputs> LoadInputs(const Arguments& args);
 // The same from a policy that is already merged.
 absl::StatusOr<Inputs> LoadInputs(PolicyFile policy);
 
+// A policy file with ${NAME} from this process's environment, and with its
+// [[model_override]] applied where a model is known: that of `model`, a
+// config.json, or else the file's own. A config that cannot be read is left to
+// whoever needs it.
+absl::StatusOr<PolicyFile> LoadPolicy(const std::string& path,
+                                      const std::optional<std::string>& model);
+
 // The policy file, if any, overlaid with the flags.
 absl::StatusOr<PolicyFile> MergePolicy(const Arguments& args);
 // Replaces what flags say in a policy that was read.

@@ -321,6 +321,8 @@ CommandLine::CommandLine() {
                             "Whether a policy file is right, and what it says",
                             "tidegate policy check policy.toml");
   Texts(check, "FILE", &args_.files, "", "The policy file");
+  Text(check, "--model", &args_.model, "FILE",
+       "config.json of the model that it is checked with");
   AddVerb(policy, "policy schema", RunPolicySchema,
           "JSON Schema of policy files, for editors and generators",
           "tidegate policy schema > policy.schema.json");
@@ -328,6 +330,8 @@ CommandLine::CommandLine() {
                            "Every setting in effect, and where it comes from",
                            "tidegate policy show policy.toml");
   Texts(show, "FILE", &args_.files, "", "The policy file");
+  Text(show, "--model", &args_.model, "FILE",
+       "config.json of the model for which it is shown");
 }
 
 // The innermost verb that was typed; null without one.

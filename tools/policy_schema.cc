@@ -50,7 +50,10 @@ ordered_json Or(ordered_json one, const char* pattern) {
       {"anyOf", {std::move(one), {{"type", "string"}, {"pattern", pattern}}}}};
 }
 
-ordered_json ValueSchema(const PolicyKey& key) {
+// A text that the environment completes: its value is checked when it is read.
+constexpr char kVariablePattern[] = "\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}";
+
+ordered_json PlainSchema(const PolicyKey& key) {
   switch (key.type) {
     case PolicyType::kText:
       return {{"type", "string"}};
@@ -76,6 +79,19 @@ ordered_json ValueSchema(const PolicyKey& key) {
                {{"type", {"string", "number", "boolean"}}}}};
   }
   return ordered_json::object();
+}
+
+ordered_json ValueSchema(const PolicyKey& key) {
+  switch (key.type) {
+    case PolicyType::kWord:
+    case PolicyType::kBytes:
+    case PolicyType::kTokens:
+    case PolicyType::kCount:
+    case PolicyType::kDuration:
+      return Or(PlainSchema(key), kVariablePattern);
+    default:
+      return PlainSchema(key);  // a text, or a list
+  }
 }
 
 std::string Description(const PolicyKey& key) {
@@ -107,6 +123,53 @@ ordered_json& TableAt(ordered_json& root, std::string_view path) {
   return *table;
 }
 
+void AddKey(const PolicyKey& key, ordered_json* table) {
+  ordered_json value = ValueSchema(key);
+  value["description"] = Description(key);
+  (*table)["properties"][std::string(key.name)] = std::move(value);
+}
+
+// Every table, none of whose keys has to be there.
+ordered_json Optional(ordered_json tables) {
+  tables.erase("required");
+  for (ordered_json& table : tables["properties"]) {
+    if (table.contains("properties")) table = Optional(std::move(table));
+  }
+  return tables;
+}
+
+void AddShared(ordered_json* root) {
+  ordered_json tenant = EmptyTable();
+  for (const PolicyKey& key : internal::TenantKeys()) AddKey(key, &tenant);
+  (*root)["properties"][std::string(internal::kTenantTable)] = {
+      {"type", "object"},
+      {"description", "One table for each tenant; \"*\": all others."},
+      {"additionalProperties", std::move(tenant)}};
+
+  // An override is every table again; the model is what it is matched by.
+  ordered_json one = Optional(EmptyTable());
+  one["properties"] = Optional(*root)["properties"];
+  one["properties"]["model"]["properties"].erase("config");
+  one["properties"]["model"]["properties"].erase("shape");
+  ordered_json match = EmptyTable();
+  match["minProperties"] = 1;
+  for (const PolicyKey& key : internal::MatchKeys()) AddKey(key, &match);
+  one["properties"]["match"] = std::move(match);
+  one["required"] = {"match"};
+  (*root)["properties"][std::string(internal::kOverrideTable)] = {
+      {"type", "array"},
+      {"description",
+       "Settings for some models: those of every table that matches replace "
+       "what the file says, the last one above all."},
+      {"items", std::move(one)}};
+
+  const PolicyKey& include = internal::IncludeKey();
+  const ordered_json name = {{"type", "string"}, {"minLength", 1}};
+  (*root)["properties"][std::string(include.name)] = {
+      {"anyOf", {name, {{"type", "array"}, {"items", name}}}},
+      {"description", Description(include)}};
+}
+
 }  // namespace
 
 absl::StatusOr<int> RunPolicySchema(const Arguments& /*args*/, Streams& io) {
@@ -118,11 +181,10 @@ absl::StatusOr<int> RunPolicySchema(const Arguments& /*args*/, Streams& io) {
   root.update(EmptyTable());
   for (const PolicyKey& key : internal::PolicyKeys()) {
     ordered_json& table = TableAt(root, key.table);
-    ordered_json value = ValueSchema(key);
-    value["description"] = Description(key);
-    table["properties"][std::string(key.name)] = std::move(value);
+    AddKey(key, &table);
     if (key.required) table["required"].push_back(std::string(key.name));
   }
+  AddShared(&root);
   io.out << root.dump(2) << "\n";
   return kExitDone;
 }

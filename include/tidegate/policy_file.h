@@ -12,6 +12,8 @@
 #ifndef TIDEGATE_POLICY_FILE_H_
 #define TIDEGATE_POLICY_FILE_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,9 +26,14 @@
 #include "tidegate/model_config.h"
 #include "tidegate/plan.h"
 #include "tidegate/step_time.h"
+#include "tidegate/tenants.h"
 #include "tidegate/time_model.h"
 
 namespace tidegate {
+
+namespace internal {
+struct PolicyDocument;
+}  // namespace internal
 
 // A policy file's contents. Unset optionals take the defaults noted here; they
 // stay unset so that the command line can tell "not said" from "said".
@@ -88,8 +95,43 @@ struct PolicyFile {
   std::optional<Bytes> cache_capacity;
   std::optional<Tokens> cache_block;
 
+  TenantPolicies tenants;  // [tenant.NAME]
+
   std::vector<std::string> warnings;
+
+  // The file and those that it includes, as they were opened. Whoever reloads a
+  // policy watches them.
+  std::vector<std::string> files;
+  // What was read, for PolicyForModel() and `tidegate policy show`.
+  std::shared_ptr<const internal::PolicyDocument> document;
 };
+
+// Where a policy may look beyond its own text. What is not set is not there:
+// then `include`, or ${NAME}, is an error with its place.
+struct PolicySources {
+  // The text of a file that `include` names.
+  std::function<absl::StatusOr<std::string>(const std::string& path)> read;
+  // A variable of the environment; nullopt: not set.
+  std::function<std::optional<std::string>(std::string_view name)> environment;
+};
+
+// What [[model_override]] is matched against.
+struct PolicyModel {
+  std::string name;  // folder of its config.json, or the file without .json
+  std::string model_type;
+  std::int64_t layers = 0;
+};
+// `config_path` may be empty: then the model has no name.
+PolicyModel DescribeModel(const ModelShape& shape,
+                          const std::string& config_path);
+
+// The policy as it is for this model: every [[model_override]] that matches
+// replaces what it states, in the order of the file, so that the last one wins.
+// What was changed in `policy` since it was read is lost. Overrides that do not
+// match are a warning. InvalidArgument as ParsePolicyFile(), where two matching
+// overrides contradict each other.
+absl::StatusOr<PolicyFile> PolicyForModel(const PolicyFile& policy,
+                                          const PolicyModel& model);
 
 // What the policy asks for of an estimator of this model on this engine. Reads
 // the catalogue, table and profile that it names: NotFound when one cannot be
@@ -107,9 +149,15 @@ absl::StatusOr<std::shared_ptr<const StepTimer>> MakeStepTimer(
 
 // `text` is TOML; `file` names it in messages and anchors relative paths.
 // InvalidArgument: "FILE:LINE:COLUMN: TABLE.KEY: expected …, got …".
+// Of an included file, FILE is that one; of a cycle the message has the chain.
 absl::StatusOr<PolicyFile> ParsePolicyFile(std::string_view text,
-                                           const std::string& file);
-absl::StatusOr<PolicyFile> LoadPolicyFile(const std::string& path);
+                                           const std::string& file,
+                                           const PolicySources& sources = {});
+// Reads files of this machine unless `sources` reads others. NotFound when one
+// cannot be read. The library never asks the environment by itself: pass
+// `sources.environment`.
+absl::StatusOr<PolicyFile> LoadPolicyFile(const std::string& path,
+                                          PolicySources sources = {});
 
 // The same keys as a JSON object, tables as nested objects; null counts as not
 // said. For scenarios and programs. InvalidArgument: "FILE: key KEY: expected

@@ -34,6 +34,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tidegate/decision_log.h"
 #include "tidegate/memory_probe.h"
@@ -42,6 +43,7 @@
 #include "tidegate/scheduler.h"
 #include "tidegate/service_engine.h"
 #include "tidegate/service_metrics.h"
+#include "tidegate/tenants.h"
 #include "tidegate/types.h"
 
 namespace tidegate {
@@ -65,6 +67,9 @@ struct ServiceOptions {
   // Bounds the prompt tokens that wait or are computed, of all requests
   // together: one more request is refused as overloaded. 0: no limit.
   Tokens queued_tokens_max = 0;
+  // What each tenant is granted; their priorities and queues are this layer's,
+  // their weights the order policy's (tenants.h).
+  TenantPolicies tenants;
   // Null: Engine::ReadMemory() is asked.
   std::unique_ptr<MemoryProbe> probe;
   // Between two reads while requests are open and no step runs. Besides, memory
@@ -79,6 +84,12 @@ struct ServiceOptions {
   // Sees everything that the scheduler is told and answers, on the strand: a
   // Timeline (timeline.h) is fed here.
   DecisionObserver on_decision;
+};
+
+// What Service::Reload() replaces.
+struct ServicePolicy {
+  SchedulerOptions scheduler;
+  TenantPolicies tenants;
 };
 
 // What a policy file asks for: MakeSchedulerOptions(), and the probe that
@@ -174,6 +185,16 @@ class Service {
   // reclaimed, a prefix that was evicted. Takes effect in the order of calls;
   // InvalidArgument and the like are counted as late answers.
   virtual void Tell(Fact fact) = 0;
+
+  // Another policy from the next decision on: between two steps, never in one.
+  // InvalidArgument names the option and then nothing changed; memory.base
+  // counts for nothing, what is live is known. Requests in flight keep what
+  // they were promised: below a lowered ceiling chunks become narrower, then
+  // memory is reclaimed, then requests are preempted and computed again.
+  // Whoever waits and now cannot fit at all is rejected with its reason. The
+  // probe and its interval stay. policy_watcher.h calls this for a file.
+  virtual boost::asio::awaitable<absl::Status> Reload(
+      const ServicePolicy& policy) = 0;
 
   // Stops admissions at once: a Submit() from now on is rejected as overloaded.
   // Resumes when everyone is answered and no step runs, or its grace is over. A

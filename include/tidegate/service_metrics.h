@@ -106,6 +106,9 @@ struct ServiceMetrics {
   // Escaped a method of the engine, a callback or a log.
   std::int64_t engine_exceptions = 0;
   std::int64_t late_answers = 0;  // of handles whose question was over
+  // Policies that took effect, and that were refused and changed nothing.
+  std::int64_t policy_reloads = 0;
+  std::int64_t policy_reloads_refused = 0;
 
   ProbeState memory_state = ProbeState::kOff;
   std::vector<DeviceMemory> memory;  // the last known reading

@@ -24,6 +24,7 @@
 #include "tidegate/pull.h"          // IWYU pragma: export
 #include "tidegate/scheduler.h"     // IWYU pragma: export
 #include "tidegate/status.h"        // IWYU pragma: export
+#include "tidegate/tenants.h"       // IWYU pragma: export
 #include "tidegate/time_model.h"    // IWYU pragma: export
 #include "tidegate/timeline.h"      // IWYU pragma: export
 #include "tidegate/types.h"         // IWYU pragma: export
