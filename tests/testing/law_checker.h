@@ -285,7 +285,7 @@ class LawChecker {
                          step.transient <= transient &&
                          // The world's bytes per token are whole numbers.
                          growth <= resident + tokens;
-    if (!covered) uncovered_ = true;
+    if (!covered || !step.fits) uncovered_ = true;
     // How an engine mixes sequences is its own: the formulas know of one.
     const bool single = chunks.size() == 1 && decodes.empty();
     if (!covered && single && catalogue_world_ && !setup_.scheduler.calibrate) {
