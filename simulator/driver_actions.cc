@@ -246,6 +246,7 @@ absl::Status Driver::DoPreempt(const Preempt& action) {
   request->done = 0;
   request->decoded = 0;
   request->prompt_done.reset();
+  request->rests_until = now_ + kLongestPause;
   if (world_.cache() != nullptr) {
     waiting_sessions_[request->session].insert(IndexOf(*request));
   }
@@ -327,6 +328,7 @@ void Driver::End(DrivenRequest& request, Outcome outcome) {
   request.stage = Stage::kEnded;
   request.ended = now_;
   ++ended_;
+  open_.erase(IndexOf(request));
   idle_events_ = 0;
   if (!options_.progress) return;
   // A thousand calls are a smooth bar, however many requests there are.

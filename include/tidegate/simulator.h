@@ -156,6 +156,8 @@ struct WorldOptions {
   // the same memory again.
   WorldError time_error;
   WorldError price_error;
+  // Of each rank's step times; every rank waits for the slowest. Empty: alike.
+  std::vector<double> rank_times;
   std::uint64_t seed = 0;
 
   // Speed. The defaults are those of a mid-size model on a data-centre GPU,
