@@ -200,8 +200,7 @@ bool Calibrator::active() const {
   });
 }
 
-Correction Calibrator::Fit(const std::vector<Sample>& all,
-                           std::int64_t least) {
+Correction Calibrator::Fit(const std::vector<Sample>& all, std::int64_t least) {
   std::vector<Sample> samples;
   for (const Sample& sample : all) {
     if (Plausible(sample.static_bytes, sample.measured_bytes)) {
@@ -253,8 +252,7 @@ Correction Calibrator::Fit(const std::vector<Sample>& all,
           kFactorMax)));
     }
     std::sort(factors.begin(), factors.end());
-    correction.factor_65536 =
-        std::max(correction.factor_65536, factors[rank]);
+    correction.factor_65536 = std::max(correction.factor_65536, factors[rank]);
     over = left_over();
   }
   correction.fixed = std::clamp<Bytes>(over, 0, kFixedMax);

@@ -208,10 +208,11 @@ absl::Status Driver::EndStep(StepId id) {
                     " times over");
     }
     if (request.done < prompt) continue;
-    request.prompt_done = now_;
+    if (!request.prompt_done.has_value()) request.prompt_done = now_;
     if (!StepsDecode()) continue;
     // The last position of the prompt gives the first token.
-    const Tokens tokens = std::min<Tokens>(1, request.output_tokens);
+    const Tokens tokens =
+        std::min(1 + std::exchange(request.kept, 0), request.output_tokens);
     const bool last = Generated(request, tokens);
     done.decodes.push_back({request.arrive.id, tokens, last});
     if (last) finished.push_back(index);
@@ -327,7 +328,8 @@ absl::Status Driver::EndReclaim(std::size_t index) {
   // not count what was freed as still to be freed.
   TG_RETURN_IF_ERROR(SettleReclaimables());
   told_live_ = world_.Live();
-  TG_RETURN_IF_ERROR(Deliver(MemoryReading{.live_bytes = world_.OfEachRank(told_live_)}));
+  TG_RETURN_IF_ERROR(
+      Deliver(MemoryReading{.live_bytes = world_.OfEachRank(told_live_)}));
   return Deliver(ReclaimDone{.reclaim = reclaim.reclaim, .freed_bytes = freed});
 }
 
@@ -373,7 +375,8 @@ absl::Status Driver::Settle() {
     if (world_.Live() != told_live_ || released_) {
       released_ = false;
       told_live_ = world_.Live();
-      TG_RETURN_IF_ERROR(Deliver(MemoryReading{.live_bytes = world_.OfEachRank(told_live_)}));
+      TG_RETURN_IF_ERROR(
+          Deliver(MemoryReading{.live_bytes = world_.OfEachRank(told_live_)}));
       continue;
     }
     TG_RETURN_IF_ERROR(SettlePrefix(/*all=*/true, &told));

@@ -12,8 +12,8 @@
 // outside that no step is dearer than its room, that steps continue prompts
 // where they stand, that each request ends exactly once, that everything goes
 // on, that the device is not left idle while a chunk fits (driver_idle.cc), and
-// that the ledger is zero at the end. A broken promise is an Internal error that
-// names it.
+// that the ledger is zero at the end. A broken promise is an Internal error
+// that names it.
 //
 // Thread-safety: none.
 
@@ -80,6 +80,7 @@ struct DrivenRequest {
   Bytes resident = 0;  // KV of its own
   Instant decode_start{};
   Tokens decoded = 0;
+  Tokens kept = 0;  // generated before a preemption, computed with the prompt
   std::int64_t runs = 0;  // times it was admitted: a stale timer has another
   // Until when a failed step or a preemption keeps it from going on.
   Instant rests_until{};

@@ -41,8 +41,8 @@ bool Driver::JudgesIdleness() const {
   return scheduler.custom_chunk == nullptr &&
          scheduler.custom_admission == nullptr &&
          scheduler.custom_order == nullptr &&
-         scheduler.custom_pressure == nullptr &&
-         scheduler.ranks.empty() && !world.kv_bytes_per_token.has_value() &&
+         scheduler.custom_pressure == nullptr && scheduler.ranks.empty() &&
+         !world.kv_bytes_per_token.has_value() &&
          world.resident_extra_per_token == 0;
 }
 
@@ -56,15 +56,13 @@ absl::Status Driver::CheckIdle(Instant next) {
     return absl::OkStatus();
   }
   if (!runnable_since_.has_value()) runnable_since_ = now_;
-  const Duration patience =
-      kPatience + 2 * options_.world.options.reading_lag;
+  const Duration patience = kPatience + 2 * options_.world.options.reading_lag;
   if (next - *runnable_since_ <= patience) return absl::OkStatus();
-  return Broken("the device was idle since ",
-                runnable_since_->time_since_epoch().count(),
-                " ns although a chunk of request ", request->arrive.id,
-                " fits: ", told_live_, " bytes live, ",
-                scheduler_->Stats().claimed_bytes, " claimed, ceiling ",
-                world_.ceiling());
+  return Broken(
+      "the device was idle since ", runnable_since_->time_since_epoch().count(),
+      " ns although a chunk of request ", request->arrive.id,
+      " fits: ", told_live_, " bytes live, ", scheduler_->Stats().claimed_bytes,
+      " claimed, ceiling ", world_.ceiling());
 }
 
 const DrivenRequest* Driver::Runnable() {
@@ -94,11 +92,9 @@ const DrivenRequest* Driver::Runnable() {
     MemoryLimits limits = memory;
     limits.base = SatAdd(limits.base, more);
     if (limits.base > limits.ceiling) return false;
-    const absl::StatusOr<Plan> plan =
-        PlanPrompt(scheduler_->Prices(), rest, limits, *reachable_,
-                   {.want_largest_prompt = false,
-                    .any_sequence = true,
-                    .explain = false});
+    const absl::StatusOr<Plan> plan = PlanPrompt(
+        scheduler_->Prices(), rest, limits, *reachable_,
+        {.want_largest_prompt = false, .any_sequence = true, .explain = false});
     return plan.ok() && plan->verdict == Verdict::kAdmit;
   };
   std::vector<const DrivenRequest*> waiting;

@@ -39,11 +39,11 @@ constexpr Duration kLagMax = std::chrono::hours(24);
 // The device that all of World speaks of: the rank with the least room.
 WorldSetup OfTightestRank(WorldSetup setup) {
   if (setup.ranks.empty()) return setup;
-  const auto tightest = std::min_element(
-      setup.ranks.begin(), setup.ranks.end(),
-      [](const RankLimits& a, const RankLimits& b) {
-        return a.ceiling - a.base < b.ceiling - b.base;
-      });
+  const auto tightest =
+      std::min_element(setup.ranks.begin(), setup.ranks.end(),
+                       [](const RankLimits& a, const RankLimits& b) {
+                         return a.ceiling - a.base < b.ceiling - b.base;
+                       });
   setup.ceiling = tightest->ceiling;
   setup.base = tightest->base;
   return setup;
@@ -298,8 +298,8 @@ World::Step World::Start(std::span<const Chunk> chunks,
       ErrorFactor(options.time_error, MixHash(options.seed, started_++));
   // Every rank waits for the slowest at each layer.
   if (!options.rank_times.empty()) {
-    factor *= *std::max_element(options.rank_times.begin(),
-                                options.rank_times.end());
+    factor *=
+        *std::max_element(options.rank_times.begin(), options.rank_times.end());
   }
   if (factor != 1) {
     step.took =

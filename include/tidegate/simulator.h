@@ -160,6 +160,11 @@ struct WorldOptions {
   std::vector<double> rank_times;
   std::uint64_t seed = 0;
 
+  // A preempted request computes the tokens that it had generated again with
+  // its prompt, as vLLM and SGLang do, and not one by one. Only where decode
+  // tokens are part of steps.
+  bool preempted_keep_output = false;
+
   // Speed. The defaults are those of a mid-size model on a data-centre GPU,
   // round numbers to compare policies with, not a measurement.
   double tokens_per_s = 8000;

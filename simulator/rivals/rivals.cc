@@ -112,8 +112,7 @@ absl::Status ApplyRival(std::string_view name, const RivalFacts& facts,
   WorldOptions& world = options->world;
   if (world.truth == nullptr) world.truth = base.estimator;
   // Engines that profile a step at start measure what it really needs.
-  if (world.truth != nullptr &&
-      world.attention == WorldAttention::kEstimator) {
+  if (world.truth != nullptr && world.attention == WorldAttention::kEstimator) {
     base.estimator = internal::TruePrices(world);
   }
   if (name == kOracle) {
@@ -126,6 +125,7 @@ absl::Status ApplyRival(std::string_view name, const RivalFacts& facts,
       !world.kv_bytes_per_token.has_value()) {
     world.kv_bytes_per_token = internal::KvSlope(*world.truth);
   }
+  if (name == "vllm" || name == "sglang") world.preempted_keep_output = true;
   options->scheduler = std::move(rival);
   return absl::OkStatus();
 }

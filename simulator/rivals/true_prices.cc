@@ -26,8 +26,8 @@ class Scaled final : public Estimator {
     PriceTotals totals = truth_->Total(step);
     Tokens tokens = step.decode_tokens;
     for (const Chunk& chunk : step.chunks) tokens += chunk.n;
-    totals.transient_bytes = Correct(SatAdd(
-        totals.transient_bytes, fixed_, SatMul(per_token_, tokens)));
+    totals.transient_bytes = Correct(
+        SatAdd(totals.transient_bytes, fixed_, SatMul(per_token_, tokens)));
     totals.largest_allocation_bytes = Correct(totals.largest_allocation_bytes);
     totals.fixed_in_n_bytes =
         std::min(totals.transient_bytes,
@@ -38,9 +38,8 @@ class Scaled final : public Estimator {
     TG_ASSIGN_OR_RETURN(Price price, truth_->Explain(step));
     static_cast<PriceTotals&>(price) = Total(step);
     price.binding_part = "true";
-    price.parts = {{"true",
-                    price.transient_bytes,
-                    {{"true", price.transient_bytes}}}};
+    price.parts = {
+        {"true", price.transient_bytes, {{"true", price.transient_bytes}}}};
     return price;
   }
   std::string RouteName(const StepQuery& step) const override {

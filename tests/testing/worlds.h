@@ -36,12 +36,12 @@ inline ModelShape UnfusedShape() {
   return shape;
 }
 
-inline std::shared_ptr<const Estimator> WorldEstimator(
-    const ModelShape& shape, EngineSpec engine = {.name = "mlx",
-                                                  .version = "0.31.2",
-                                                  .device = "metal"}) {
-  auto created =
-      CreateEstimator({.shape = shape, .engine = std::move(engine)});
+inline std::shared_ptr<const Estimator> WorldEstimator(const ModelShape& shape,
+                                                       EngineSpec engine = {
+                                                           .name = "mlx",
+                                                           .version = "0.31.2",
+                                                           .device = "metal"}) {
+  auto created = CreateEstimator({.shape = shape, .engine = std::move(engine)});
   TG_CHECK(created.ok());
   return std::move(created->estimator);
 }
@@ -78,7 +78,8 @@ inline Trace DrawTrace(std::uint64_t seed, const TraceSpec& spec = {}) {
     return (static_cast<double>(random() >> 11) + 0.5) * 0x1p-53;
   };
   const auto normal = [&] {
-    return std::sqrt(-2 * std::log(even())) * std::cos(6.283185307179586 * even());
+    return std::sqrt(-2 * std::log(even())) *
+           std::cos(6.283185307179586 * even());
   };
   Trace trace;
   double at = 0;
