@@ -35,6 +35,8 @@ def table(source, folder):
     print(f"{pathlib.Path(folder).name}: recorded TTFT {real[0]:.3f} s, TPOT {real[1]:.2f} ms")
     for path in sorted(pathlib.Path(folder, "runs").glob("*.json")):
         run = json.loads(path.read_text())
+        if not run["policy"].startswith("rival:"):
+            continue
         columns = run["records"]["columns"]
         found = []
         for values in run["records"]["rows"]:

@@ -432,7 +432,12 @@ absl::Status Driver::SettlePrefix(bool all, bool* told) {
 }
 
 Driver::Prefix Driver::PrefixOf(const DrivenRequest& request) const {
-  const Tokens stated = request.arrive.request.cached_tokens;
+  // Who was preempted may find what it had computed itself.
+  const PlanRequest& asked = request.arrive.request;
+  const Tokens stated =
+      request.runs > 0 && world_.cache() != nullptr
+          ? std::max(asked.cached_tokens, asked.prompt_tokens - 1)
+          : asked.cached_tokens;
   if (!options_.world.cache.has_value()) return {stated, 0};
   const PrefixCache* cache = world_.cache();
   if (cache == nullptr) return {};

@@ -62,7 +62,8 @@ absl::Status Driver::DoAdmit(const Admit& action) {
     totals_.cache_hit_tokens += request->pinned;
   }
   if (options_.world.cache.has_value()) {
-    totals_.cache_recomputed_tokens += asked.cached_tokens - request->pinned;
+    totals_.cache_recomputed_tokens +=
+        std::max<Tokens>(0, asked.cached_tokens - request->pinned);
   }
   // A prompt that is cached whole still takes a step of one token.
   request->done = std::min(cached, asked.prompt_tokens - 1);

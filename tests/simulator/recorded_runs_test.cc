@@ -65,7 +65,7 @@ SimulatorOptions Engine(const std::string& profile, Tokens tokens) {
   options.scheduler.estimator = estimator;
   options.scheduler.memory.ceiling =
       tokens * estimator->kv_per_token + kActivations;
-  options.cache.capacity = 0;
+  options.cache = {.capacity = std::nullopt, .block = 16};
   auto timer = CreateStepTimer(ServingSimProfile(profile, 32));
   TG_CHECK(timer.ok());
   options.world.timer = *std::move(timer);

@@ -51,7 +51,7 @@ class Hindsight {
   // schedule reaches.
   std::int64_t Best(std::int64_t known) {
     best_ = known;
-    Visit({});
+    Visit({}, /*waited=*/false);
     return best_;
   }
   std::int64_t nodes() const { return nodes_; }
@@ -119,7 +119,9 @@ class Hindsight {
     return false;
   }
 
-  void Visit(const State& state) {
+  // `waited`: it is what another state comes to that did nothing, and which is
+  // no worse for that reason alone.
+  void Visit(const State& state, bool waited) {
     ++nodes_;
     if (Bound(state) >= best_) return;
     bool open = false;
@@ -146,7 +148,7 @@ class Hindsight {
       best_ = state.sum;
       return;
     }
-    if (Dominated(state)) return;
+    if (!waited && Dominated(state)) return;
     std::stable_sort(ready.begin(), ready.end(), [&](auto a, auto b) {
       return requests_[a].chunks - state.done[a] <
              requests_[b].chunks - state.done[b];
@@ -159,14 +161,14 @@ class Hindsight {
           next.sum += next.now - requests_[i].arrival;
           next.freed[i] = next.now + requests_[i].decoding;
         }
-        Visit(next);
+        Visit(next, /*waited=*/false);
       }
     }
     // To wait may be better than to begin what then stands in the way.
     if (event == INT64_MAX) return;
     State next = state;
     next.now = event;
-    Visit(next);
+    Visit(next, /*waited=*/true);
   }
 
   std::vector<HindsightRequest> requests_;
