@@ -66,6 +66,22 @@ StepTimeLimit StallLimit(const ChunkPolicy::Question& question) {
   return {.model = question.time, .limit = question.decode_stall};
 }
 
+// Whether the step holds other prompts already and not even the narrowest chunk
+// beside them keeps it below the decode stall. The first prompt of a step may
+// exceed it at the floor, since it would never run otherwise; the others can be
+// first in a later step.
+bool StallsBesideOthers(const ChunkPolicy::Question& question,
+                        const ChunkSpace& space) {
+  const StepTimeLimit stall = StallLimit(question);
+  if (stall.model == nullptr || question.step == nullptr ||
+      question.widest == 0) {
+    return false;
+  }
+  const Tokens narrowest =
+      std::min(space.limits().floor, space.prompt() - space.first());
+  return stall.model->Of(narrowest, space.first()) > stall.limit;
+}
+
 // Whether what is left behind `end` fits beside what others hold now, when
 // memory alone decides.
 bool RemainderFits(const ChunkPolicy::Question& question,
@@ -147,6 +163,7 @@ class Throttle : public ChunkPolicy {
     const ChunkSpace space(prices, request, memory, limits);
     const ChunkSpace timed(prices, request, memory, limits,
                            TimeLimit(question));
+    if (StallsBesideOthers(question, space)) return {};
     std::vector<Tokens> falls;
     const Tokens first = space.first();
     const std::optional<Tokens> widest =

@@ -36,17 +36,22 @@ def goodputs(folder):
 
 
 def table(*folders):
-    print("| trace | pairs that differ by more than 2 % | of them reversed, each draw | Tidegate's rank, measured and each draw |")
-    print("|---|---|---|---|")
+    print("| trace | pairs that differ by 2 % | reversed, each draw | by 10 % | reversed, each draw | Tidegate's rank, measured and each draw |")
+    print("|---|---|---|---|---|---|")
     for trace, values in goodputs(folders[0]).items():
         names = sorted(values, key=lambda name: -values[name])
-        pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1:] if values[a] > values[b] * (1 + TIE)]
-        reversals, ranks = [], [1 + sum(v > values["tidegate"] * (1 + TIE) for v in values.values())]
+        pairs, reversals = {}, {}
+        for far in (TIE, 0.1):
+            pairs[far] = [(a, b) for i, a in enumerate(names) for b in names[i + 1:] if values[a] > values[b] * (1 + far)]
+            reversals[far] = []
+        ranks = [1 + sum(v > values["tidegate"] * (1 + TIE) for v in values.values())]
         for folder in folders[1:]:
             noisy = goodputs(folder)[trace]
-            reversals.append(sum(noisy[b] > noisy[a] * (1 + TIE) for a, b in pairs))
+            for far, of in pairs.items():
+                reversals[far].append(sum(noisy[b] > noisy[a] * (1 + TIE) for a, b in of))
             ranks.append(1 + sum(v > noisy["tidegate"] * (1 + TIE) for v in noisy.values()))
-        print(f"| {trace} | {len(pairs)} | {', '.join(map(str, reversals))} | {', '.join(map(str, ranks))} |")
+        counts = " | ".join(f"{len(pairs[far])} | {', '.join(map(str, reversals[far]))}" for far in pairs)
+        print(f"| {trace} | {counts} | {', '.join(map(str, ranks))} |")
 
 
 if __name__ == "__main__":
