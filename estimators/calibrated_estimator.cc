@@ -42,7 +42,7 @@ Bytes CalibratedEstimator::MayNeed(const StepQuery& step) const {
   const Bytes price = base_.Total(step).transient_bytes;
   const std::string route = base_.RouteName(step);
   if (calibrator_.Knows(route)) return calibrator_.For(route).Apply(price);
-  return MostCorrected(price);
+  return SatMul(price, 2);
 }
 
 absl::StatusOr<Price> CalibratedEstimator::Explain(

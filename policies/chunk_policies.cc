@@ -117,6 +117,9 @@ std::optional<Tokens> PlannedEnd(const ChunkPolicy::Question& question,
   return std::nullopt;
 }
 
+// What a narrower chunk needs says nothing of a price: it is not measured.
+constexpr Tokens kMeasured = 256;
+
 // Half as wide as often as it takes until what the chunk may need fits, not its
 // price alone; as narrow as chunk.floor allows where that never is.
 Tokens CautiousEnd(const ChunkPolicy::Question& question,
@@ -138,7 +141,7 @@ Tokens CautiousEnd(const ChunkPolicy::Question& question,
     do {
       const Tokens half = first + (tried - first) / 2;
       tried = half - half % limits.quantum;
-      if (tried - first < limits.floor) return end;
+      if (tried - first < std::max(limits.floor, kMeasured)) return end;
     } while (!space.IsBoundary(tried) || !space.Fits(first, tried) ||
              !RemainderFits(question, space, tried));
     end = tried;
