@@ -58,5 +58,30 @@ TEST(GoodputTest, NoRivalThatSurvivesIsBetterWhereThereIsRoom) {
   ExpectNoRivalIsBetter(40);
 }
 
+// 10 ms and 8,000 tokens a second: 640 tokens are 90 ms. The first prompt of a
+// step may be as wide as the floor whatever it takes; nobody joins it then.
+TEST(GoodputTest, SeveralPromptsInAStepKeepBelowTheDecodeStallTogether) {
+  SimulatorOptions options = UnfusedWorld(40 * kWorldGiB);
+  options.scheduler.calibrate = false;
+  options.scheduler.decode_stall = std::chrono::milliseconds(90);
+  options.scheduler.time =
+      TimeModel{.fixed_ps = 10'000'000'000, .per_token_ps = 125'000'000};
+  int joined = 0;
+  options.on_decision = [&](const Decision& decision) {
+    for (const Action& action : decision.actions) {
+      const auto* step = std::get_if<RunStep>(&action);
+      if (step == nullptr || step->decodes.empty() || step->chunks.size() < 2) {
+        continue;
+      }
+      Tokens tokens = 0;
+      for (const StepChunk& chunk : step->chunks) tokens += chunk.n;
+      EXPECT_LE(tokens, 720) << "step " << step->step;
+      ++joined;
+    }
+  };
+  PlayWorld("", DrawTrace(1, {.per_s = 2, .prompt_median = 1'000}), options);
+  EXPECT_GT(joined, 5);
+}
+
 }  // namespace
 }  // namespace tidegate
