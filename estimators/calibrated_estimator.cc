@@ -38,6 +38,13 @@ PriceTotals CalibratedEstimator::Total(const StepQuery& step) const {
   return totals;
 }
 
+Bytes CalibratedEstimator::MayNeed(const StepQuery& step) const {
+  const Bytes price = base_.Total(step).transient_bytes;
+  const std::string route = base_.RouteName(step);
+  if (calibrator_.Knows(route)) return calibrator_.For(route).Apply(price);
+  return SatMul(price, 2);
+}
+
 absl::StatusOr<Price> CalibratedEstimator::Explain(
     const StepQuery& step) const {
   TG_ASSIGN_OR_RETURN(Price price, base_.Explain(step));

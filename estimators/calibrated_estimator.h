@@ -31,6 +31,7 @@ class CalibratedEstimator final : public Estimator {
   }
   void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
                    std::vector<Tokens>* out) const override;
+  Bytes MayNeed(const StepQuery& step) const override;
   bool Assumed() const override { return base_.Assumed(); }
   TransientTiming Timing() const override { return base_.Timing(); }
   bool KvPreallocated() const override { return base_.KvPreallocated(); }

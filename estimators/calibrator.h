@@ -11,6 +11,10 @@
 //
 //   0.9 * static <= corrected <= 2 * static + 512 MiB
 //
+// and from 50 measured steps of a route on 0.5 * static. Running out of memory
+// is no measurement: it says that a step needed more than it had. Such bounds
+// count while measurements are too few, and where they lie above the fit.
+//
 // What can never move a price: a chunk below kTokensMin (its fixed cost would
 // be read as a cost per token), one sample alone, a sample beyond the upper
 // bound while such samples are few, and anything older than the expiry.
@@ -30,15 +34,23 @@
 
 namespace tidegate::internal {
 
+// Nine tenths, rounded up.
+inline constexpr std::int64_t kLeastFactor65536 = (65536 * 9 + 9) / 10;
+
 // transient = fixed + static * factor_65536 / 65536.
 struct Correction {
   Bytes fixed = 0;
   std::int64_t factor_65536 = 65536;
+  // How far below the static price it may go.
+  std::int64_t least_65536 = kLeastFactor65536;
 
   // Saturates, and stays within the bounds above.
   Bytes Apply(Bytes static_bytes) const;
   friend bool operator==(const Correction&, const Correction&) = default;
 };
+
+// The most that any correction makes of a static price.
+Bytes MostCorrected(Bytes static_bytes);
 
 class Calibrator {
  public:
@@ -67,6 +79,9 @@ class Calibrator {
 
   // Identity for a route with too few samples.
   Correction For(const std::string& route) const;
+  // Whether a correction of this route rests on something: enough samples, or
+  // one that was fitted elsewhere.
+  bool Knows(const std::string& route) const;
   // Whether some route is corrected.
   bool active() const;
   // Changes whenever some correction does.
@@ -77,14 +92,19 @@ class Calibrator {
     Bytes static_bytes = 0;
     Bytes measured_bytes = 0;
     Instant at{};
+    bool at_least = false;  // the step needed more: it ran out of memory
   };
   struct Route {
     std::string name;
+    std::int64_t measured = 0;  // samples so far, since there were none
+    bool has_prior = false;
     std::vector<Sample> samples;  // oldest first
     Correction prior;             // holds while samples are too few
     Correction correction;
   };
   Route& RouteOf(const std::string& name);
+  void AddSample(const std::string& name, Tokens n, const Sample& sample);
+  static Correction Fit(const std::vector<Sample>& all, std::int64_t least);
   void Refit(Route* route);
 
   std::vector<Route> routes_;

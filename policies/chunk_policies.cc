@@ -9,8 +9,9 @@
 //   efficient   the first chunk of the fastest plan for the whole remainder
 //   fixed       chunk.max, or nothing
 //
-// All but fixed keep steps below the decode stall while somebody decodes, down
-// to chunk.floor.
+// All but fixed are narrower, down to chunk.floor, while prices wait for their
+// first measurements and may turn out too low; and they keep steps below
+// the decode stall while somebody decodes.
 
 #include <array>
 #include <memory>
@@ -65,6 +66,22 @@ StepTimeLimit StallLimit(const ChunkPolicy::Question& question) {
   return {.model = question.time, .limit = question.decode_stall};
 }
 
+// Whether the step holds other prompts already and not even the narrowest chunk
+// beside them keeps it below the decode stall. The first prompt of a step may
+// exceed it at the floor, since it would never run otherwise; the others can be
+// first in a later step.
+bool StallsBesideOthers(const ChunkPolicy::Question& question,
+                        const ChunkSpace& space) {
+  const StepTimeLimit stall = StallLimit(question);
+  if (stall.model == nullptr || question.step == nullptr ||
+      question.widest == 0) {
+    return false;
+  }
+  const Tokens narrowest =
+      std::min(space.limits().floor, space.prompt() - space.first());
+  return stall.model->Of(narrowest, space.first()) > stall.limit;
+}
+
 // Whether what is left behind `end` fits beside what others hold now, when
 // memory alone decides.
 bool RemainderFits(const ChunkPolicy::Question& question,
@@ -99,6 +116,38 @@ std::optional<Tokens> PlannedEnd(const ChunkPolicy::Question& question,
   return std::nullopt;
 }
 
+// What a narrower chunk needs says nothing of a price: it is not measured.
+constexpr Tokens kMeasured = 256;
+
+// Half as wide as often as it takes until what the chunk may need fits, not its
+// price alone; as narrow as chunk.floor allows where that never is.
+Tokens CautiousEnd(const ChunkPolicy::Question& question,
+                   const ChunkSpace& space, Tokens widest) {
+  const Tokens first = space.first();
+  const ChunkLimits& limits = space.limits();
+  const auto surely_fits = [&](Tokens end) {
+    const Chunk chunk{
+        .n = end - first, .kv_len = end, .mask = space.request().mask};
+    internal::ChunkNeed need = space.Need(first, end);
+    const Bytes more = StepPrices(question).MayNeed({.chunks = {&chunk, 1}}) -
+                       need.price.transient_bytes;
+    need.peak = SatAdd(need.peak, std::max<Bytes>(0, more));
+    return space.Fits(need);
+  };
+  Tokens end = widest;
+  Tokens tried = widest;
+  while (!surely_fits(end)) {
+    do {
+      const Tokens half = first + (tried - first) / 2;
+      tried = half - half % limits.quantum;
+      if (tried - first < std::max(limits.floor, kMeasured)) return end;
+    } while (!space.IsBoundary(tried) || !space.Fits(first, tried) ||
+             !RemainderFits(question, space, tried));
+    end = tried;
+  }
+  return end;
+}
+
 // throttle, and what is built on it: a limit on the step's time narrows it.
 class Throttle : public ChunkPolicy {
  public:
@@ -116,6 +165,7 @@ class Throttle : public ChunkPolicy {
     const ChunkSpace space(prices, request, memory, limits);
     const ChunkSpace timed(prices, request, memory, limits,
                            TimeLimit(question));
+    if (StallsBesideOthers(question, space)) return {};
     std::vector<Tokens> falls;
     const Tokens first = space.first();
     const std::optional<Tokens> widest =
@@ -135,6 +185,11 @@ class Throttle : public ChunkPolicy {
         if (*planned != *end) bound = Bound::kPlan;
         end = planned;
       }
+    }
+    if (end.has_value()) {
+      const Tokens cautious = CautiousEnd(question, space, *end);
+      if (cautious < *end) bound = Bound::kMemory;
+      end = cautious;
     }
     Choice choice = ChoiceOf(space, *end);
     choice.bound = bound;

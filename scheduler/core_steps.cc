@@ -335,6 +335,9 @@ Core::StaticPrice Core::StaticPriceOf(const StepQuery& step) const {
 void Core::MeasureTransient(const Step& step, const StepDone& done) {
   // What encoders need is not this model's, and in no price that is corrected.
   if (!options_.calibrate || !step.alone || !step.encodes.empty()) return;
+  // With readings that lag, live_before is the most that it may have been: what
+  // is above it looks like too small a transient, and prices would follow.
+  if (options_.reading_lag > Duration::zero()) return;
   if (done.peak_bytes.empty() ||
       done.peak_bytes.size() != done.live_bytes.size()) {
     return;

@@ -57,6 +57,9 @@ class PooledEstimator final : public Estimator {
   std::string_view Name() const override { return base_->Name(); }
   PriceTotals Total(const StepQuery& step) const override;
   absl::StatusOr<Price> Explain(const StepQuery& step) const override;
+  Bytes MayNeed(const StepQuery& step) const override {
+    return base_->MayNeed(step);
+  }
   std::string RouteName(const StepQuery& step) const override {
     return base_->RouteName(step);
   }

@@ -35,6 +35,11 @@ PriceTotals StepEstimator::Total(const StepQuery& step) const {
   return totals;
 }
 
+Bytes StepEstimator::MayNeed(const StepQuery& step) const {
+  return Joined(step,
+                [this](const StepQuery& all) { return base_.MayNeed(all); });
+}
+
 absl::StatusOr<Price> StepEstimator::Explain(const StepQuery& step) const {
   absl::StatusOr<Price> price =
       Joined(step, [this](const StepQuery& all) { return base_.Explain(all); });

@@ -30,6 +30,7 @@ class StepEstimator final : public Estimator {
                    std::vector<Tokens>* out) const override {
     base_.Breakpoints(axis, fixed, lo, hi, mask, out);
   }
+  Bytes MayNeed(const StepQuery& step) const override;
   bool Assumed() const override { return base_.Assumed(); }
   TransientTiming Timing() const override { return base_.Timing(); }
   bool KvPreallocated() const override { return base_.KvPreallocated(); }

@@ -71,6 +71,10 @@ absl::Status Driver::Loop() {
     // What the world does by itself: other tenants, readings that catch up.
     const std::optional<Instant> change = world_.NextChange();
     const bool open = inputs_left || ended_ != arrived_;
+    Instant first = next.value_or(Instant::max());
+    if (change.has_value() && open) first = std::min(first, *change);
+    if (wake_.has_value()) first = std::min(first, *wake_);
+    if (first != Instant::max()) TG_RETURN_IF_ERROR(CheckIdle(first));
     if (change.has_value() && open && (!next || *change < *next) &&
         (!wake_ || *change < *wake_)) {
       SetNow(*change);
@@ -107,6 +111,7 @@ absl::Status Driver::Happen(const Input& input) {
     DrivenRequest& request = options_.requests[arrive->request];
     TG_CHECK(request.stage == Stage::kFuture);
     ++arrived_;
+    open_.insert(arrive->request);
     request.stage = Stage::kWaiting;
     request.arrived = now_;
     const Prefix prefix = PrefixOf(request);
@@ -174,12 +179,17 @@ absl::Status Driver::EndStep(StepId id) {
     }
   }
   if (!running.step.fits) {
+    for (const auto* indices : {&running.requests, &running.decodes}) {
+      for (const std::size_t index : *indices) {
+        options_.requests[index].rests_until = now_ + kLongestPause;
+      }
+    }
     return Deliver(
         StepFailed{.step = running.id, .why = StepFailure::kOutOfMemory});
   }
   world_.End(running.step);
   StepDone done{.step = running.id,
-                .peak_bytes = {running.step.peak},
+                .peak_bytes = world_.OfEachRank(running.step.peak),
                 .took = running.took};
   std::vector<std::size_t> finished;
   for (std::size_t i = 0; i < running.requests.size(); ++i) {
@@ -204,10 +214,11 @@ absl::Status Driver::EndStep(StepId id) {
                     " times over");
     }
     if (request.done < prompt) continue;
-    request.prompt_done = now_;
+    if (!request.prompt_done.has_value()) request.prompt_done = now_;
     if (!StepsDecode()) continue;
     // The last position of the prompt gives the first token.
-    const Tokens tokens = std::min<Tokens>(1, request.output_tokens);
+    const Tokens tokens =
+        std::min(1 + std::exchange(request.kept, 0), request.output_tokens);
     const bool last = Generated(request, tokens);
     done.decodes.push_back({request.arrive.id, tokens, last});
     if (last) finished.push_back(index);
@@ -231,7 +242,7 @@ absl::Status Driver::EndStep(StepId id) {
   // What the pool keeps of the step is known before the reading that has it.
   TG_RETURN_IF_ERROR(SettleReclaimables());
   told_live_ = world_.Live();
-  done.live_bytes = {told_live_};
+  done.live_bytes = world_.OfEachRank(told_live_);
   released_ = released_ || !finished.empty();
   return Deliver(done);
 }
@@ -316,13 +327,15 @@ absl::Status Driver::EndDecode(std::size_t index, std::int64_t run) {
 absl::Status Driver::EndReclaim(std::size_t index) {
   const Reclaim reclaim = reclaims_[index];
   const Bytes freed = world_.Reclaim(reclaim.kind, reclaim.bytes);
+  ++reclaims_done_;
   // A reclaim that freed something moved something.
   if (freed > 0) idle_events_ = 0;
   // What is left to reclaim first: a scheduler that acts on the reading must
   // not count what was freed as still to be freed.
   TG_RETURN_IF_ERROR(SettleReclaimables());
   told_live_ = world_.Live();
-  TG_RETURN_IF_ERROR(Deliver(MemoryReading{.live_bytes = {told_live_}}));
+  TG_RETURN_IF_ERROR(
+      Deliver(MemoryReading{.live_bytes = world_.OfEachRank(told_live_)}));
   return Deliver(ReclaimDone{.reclaim = reclaim.reclaim, .freed_bytes = freed});
 }
 
@@ -368,7 +381,8 @@ absl::Status Driver::Settle() {
     if (world_.Live() != told_live_ || released_) {
       released_ = false;
       told_live_ = world_.Live();
-      TG_RETURN_IF_ERROR(Deliver(MemoryReading{.live_bytes = {told_live_}}));
+      TG_RETURN_IF_ERROR(
+          Deliver(MemoryReading{.live_bytes = world_.OfEachRank(told_live_)}));
       continue;
     }
     TG_RETURN_IF_ERROR(SettlePrefix(/*all=*/true, &told));
@@ -424,7 +438,12 @@ absl::Status Driver::SettlePrefix(bool all, bool* told) {
 }
 
 Driver::Prefix Driver::PrefixOf(const DrivenRequest& request) const {
-  const Tokens stated = request.arrive.request.cached_tokens;
+  // Who was preempted may find what it had computed itself.
+  const PlanRequest& asked = request.arrive.request;
+  const Tokens stated =
+      request.runs > 0 && world_.cache() != nullptr
+          ? std::max(asked.cached_tokens, asked.prompt_tokens - 1)
+          : asked.cached_tokens;
   if (!options_.world.cache.has_value()) return {stated, 0};
   const PrefixCache* cache = world_.cache();
   if (cache == nullptr) return {};

@@ -11,8 +11,9 @@
 // The driver is also the judge. Whatever the scheduler believes, it checks from
 // outside that no step is dearer than its room, that steps continue prompts
 // where they stand, that each request ends exactly once, that everything goes
-// on, and that the ledger is zero at the end. A broken promise is an Internal
-// error that names it.
+// on, that the device is not left idle while a chunk fits (driver_idle.cc), and
+// that the ledger is zero at the end. A broken promise is an Internal error
+// that names it.
 //
 // Thread-safety: none.
 
@@ -81,7 +82,10 @@ struct DrivenRequest {
   LiveOutputs outputs;
   Instant decode_start{};
   Tokens decoded = 0;
+  Tokens kept = 0;  // generated before a preemption, computed with the prompt
   std::int64_t runs = 0;  // times it was admitted: a stale timer has another
+  // Until when a failed step or a preemption keeps it from going on.
+  Instant rests_until{};
 };
 
 // What happens to the system from outside.
@@ -133,6 +137,9 @@ struct DriverTotals {
 // at the default speed. Every token apart would make nine events of ten say
 // nothing that a decision depends on.
 inline constexpr Duration kDecodeTick = std::chrono::milliseconds(500);
+
+// No request rests longer after steps that failed, or after it was preempted.
+inline constexpr Duration kLongestPause = std::chrono::seconds(17);
 
 class Driver {
  public:
@@ -199,6 +206,13 @@ class Driver {
   absl::Status CheckEnd() const;
   absl::Status CheckProgress() const;
 
+  // driver_idle.cc: what could run while nothing does.
+  // Before time goes on to `next`.
+  absl::Status CheckIdle(Instant next);
+  // The request that could start or go on; null where there is none.
+  const DrivenRequest* Runnable();
+  bool JudgesIdleness() const;
+
   // driver_actions.cc: what the scheduler asks for.
   absl::Status Do(const Action& action);
   absl::Status DoAdmit(const Admit& action);
@@ -256,10 +270,14 @@ class Driver {
   std::set<std::size_t> stale_prefixes_;  // waiting, to be told
   absl::flat_hash_map<std::int64_t, std::set<std::size_t>> waiting_sessions_;
 
+  std::set<std::size_t> open_;  // arrived and not ended
   std::size_t ended_ = 0;
   std::size_t arrived_ = 0;
   std::int64_t progress_told_ = 0;
   std::int64_t idle_events_ = 0;  // since anything went on
+  std::size_t reclaims_done_ = 0;
+  std::optional<Instant> runnable_since_;  // with nothing running
+  std::optional<ChunkLimits> reachable_;   // what the chunk policy can reach
 };
 
 }  // namespace tidegate::internal

@@ -62,7 +62,8 @@ absl::Status Driver::DoAdmit(const Admit& action) {
     totals_.cache_hit_tokens += request->pinned;
   }
   if (options_.world.cache.has_value()) {
-    totals_.cache_recomputed_tokens += asked.cached_tokens - request->pinned;
+    totals_.cache_recomputed_tokens +=
+        std::max<Tokens>(0, asked.cached_tokens - request->pinned);
   }
   // A prompt that is cached whole still takes a step of one token.
   request->done = std::min(cached, asked.prompt_tokens - 1);
@@ -195,10 +196,12 @@ absl::Status Driver::DoRunStep(const RunStep& action) {
     DrivenRequest& request = *Find(chunk.id);
     request.in_step = true;
     running.requests.push_back(IndexOf(request));
-    chunks.push_back({.n = chunk.n,
-                      .kv_len = chunk.kv_len,
+    const bool last = chunk.kv_len == request.arrive.request.prompt_tokens;
+    const Tokens again = last ? request.kept : 0;
+    chunks.push_back({.n = chunk.n + again,
+                      .kv_len = chunk.kv_len + again,
                       .mask = request.arrive.request.mask});
-    tokens += chunk.n;
+    tokens += chunk.n + again;
     lost += request.lost;
   }
   std::vector<Tokens> decode_kv;
@@ -223,7 +226,7 @@ absl::Status Driver::DoRunStep(const RunStep& action) {
     for (std::size_t i = 0; i < chunks.size(); ++i) {
       DrivenRequest& request = options_.requests[running.requests[i]];
       if (!request.first_chunk.has_value()) request.first_chunk = now_;
-      request.widths.push_back(chunks[i].n);
+      request.widths.push_back(action.chunks[i].n);
     }
     if (options_.want_series) {
       totals_.series.push_back(
@@ -274,8 +277,12 @@ absl::Status Driver::DoPreempt(const Preempt& action) {
   Release(*request);
   request->stage = Stage::kWaiting;
   request->done = 0;
+  if (StepsDecode() && options_.world.options.preempted_keep_output) {
+    request->kept = std::max(request->kept, request->decoded);
+  }
   request->decoded = 0;
-  request->prompt_done.reset();
+  if (request->kept == 0) request->prompt_done.reset();
+  request->rests_until = now_ + kLongestPause;
   if (world_.cache() != nullptr) {
     waiting_sessions_[request->session].insert(IndexOf(*request));
   }
@@ -358,6 +365,7 @@ void Driver::End(DrivenRequest& request, Outcome outcome) {
   request.stage = Stage::kEnded;
   request.ended = now_;
   ++ended_;
+  open_.erase(IndexOf(request));
   idle_events_ = 0;
   if (!options_.progress) return;
   // A thousand calls are a smooth bar, however many requests there are.

@@ -7,9 +7,11 @@
 #ifndef TIDEGATE_SIMULATOR_HIDDEN_ERROR_H_
 #define TIDEGATE_SIMULATOR_HIDDEN_ERROR_H_
 
+#include <cmath>
 #include <cstdint>
 
 #include "tidegate/simulator.h"
+#include "tidegate/types.h"
 
 namespace tidegate::internal {
 
@@ -25,6 +27,14 @@ constexpr std::uint64_t MixHash(std::uint64_t hash, std::uint64_t value) {
 constexpr double ErrorFactor(const WorldError& error, std::uint64_t hash) {
   const double share = static_cast<double>(hash >> 11) * 0x1p-53;
   return error.factor * (1 + error.spread * (2 * share - 1));
+}
+
+// `bytes` times a factor, rounded; saturates.
+inline Bytes ScaledBytes(Bytes bytes, double factor) {
+  if (factor == 1) return bytes;
+  const double scaled = static_cast<double>(bytes) * factor;
+  constexpr double kMax = 9.2e18;
+  return scaled < kMax ? static_cast<Bytes>(std::llround(scaled)) : kBytesMax;
 }
 
 }  // namespace tidegate::internal

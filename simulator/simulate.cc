@@ -87,6 +87,7 @@ DriverOptions MakeDriverOptions(const Trace& trace,
   driver.world.ceiling = memory.ceiling;
   driver.world.base = memory.base;
   driver.world.max_allocation = memory.max_allocation;
+  driver.world.ranks = options.scheduler.ranks;
   driver.world.cache = options.cache;
   driver.progress = options.progress;
   driver.event_log = options.event_log;
@@ -226,7 +227,7 @@ absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
     result.cache_evicted_blocks = cache->evicted_blocks();
   }
   result.peak_bytes = driver.world().peak();
-  result.ceiling_bytes = options.scheduler.memory.ceiling;
+  result.ceiling_bytes = driver.world().ceiling();
   result.series = totals.series;
   result.records.reserve(trace.rows.size());
 

@@ -36,11 +36,17 @@ Duration OfSeconds(double seconds) {
 // A reading that is older is no reading.
 constexpr Duration kLagMax = std::chrono::hours(24);
 
-Bytes Scaled(Bytes bytes, double factor) {
-  if (factor == 1) return bytes;
-  const double scaled = static_cast<double>(bytes) * factor;
-  constexpr double kMax = 9.2e18;
-  return scaled < kMax ? static_cast<Bytes>(std::llround(scaled)) : kBytesMax;
+// The device that all of World speaks of: the rank with the least room.
+WorldSetup OfTightestRank(WorldSetup setup) {
+  if (setup.ranks.empty()) return setup;
+  const auto tightest =
+      std::min_element(setup.ranks.begin(), setup.ranks.end(),
+                       [](const RankLimits& a, const RankLimits& b) {
+                         return a.ceiling - a.base < b.ceiling - b.base;
+                       });
+  setup.ceiling = tightest->ceiling;
+  setup.base = tightest->base;
+  return setup;
 }
 
 bool Positive(double value) { return std::isfinite(value) && value > 0; }
@@ -92,6 +98,9 @@ absl::Status ValidateWorld(const WorldOptions& options) {
   TG_RETURN_IF_ERROR(check(
       options.reading_lag >= Duration::zero() && options.reading_lag <= kLagMax,
       "reading_lag", "a time from 0 to a day"));
+  for (const double time : options.rank_times) {
+    TG_RETURN_IF_ERROR(check(Positive(time), "rank_times", "factors above 0"));
+  }
   Instant last = Instant::min();
   for (const TenantMemory& tenant : options.tenants) {
     TG_RETURN_IF_ERROR(check(tenant.at >= last && tenant.bytes >= 0, "tenants",
@@ -103,7 +112,7 @@ absl::Status ValidateWorld(const WorldOptions& options) {
 }
 
 World::World(WorldSetup setup)
-    : setup_(std::move(setup)),
+    : setup_(OfTightestRank(std::move(setup))),
       reading_(setup_.options.reading_lag, setup_.base) {
   TG_CHECK(setup_.options.truth != nullptr);
   if (setup_.options.allocator) allocator_.emplace(*setup_.options.allocator);
@@ -214,9 +223,9 @@ World::Need World::NeedOf(std::span<const Chunk> chunks,
   const double factor = ErrorFactor(options.price_error, shape);
   // What is kept is growth.
   const Bytes forward =
-      SatAdd(encoders.outputs, Scaled(need.transient, factor));
+      SatAdd(encoders.outputs, ScaledBytes(need.transient, factor));
   return {std::max(encoders.peak, forward) - encoders.kept,
-          Scaled(need.largest_allocation, factor)};
+          ScaledBytes(need.largest_allocation, factor)};
 }
 
 Bytes World::GrowthOf(const Chunk& chunk) const {
@@ -295,8 +304,13 @@ World::Step World::Start(std::span<const Chunk> chunks,
     step.took = std::min(time.took, kTimeMax);
   }
   step.took += encoders.took;
-  const double factor =
+  double factor =
       ErrorFactor(options.time_error, MixHash(options.seed, started_++));
+  // Every rank waits for the slowest at each layer.
+  if (!options.rank_times.empty()) {
+    factor *=
+        *std::max_element(options.rank_times.begin(), options.rank_times.end());
+  }
   if (factor != 1) {
     step.took =
         OfSeconds(static_cast<double>(step.took.count()) * 1e-9 * factor);
@@ -359,6 +373,15 @@ void World::BeginTenants() {
 Bytes World::TenantBytes() const {
   return tenants_begun_ == 0 ? 0
                              : setup_.options.tenants[tenants_begun_ - 1].bytes;
+}
+
+std::vector<Bytes> World::OfEachRank(Bytes bytes) const {
+  if (setup_.ranks.empty()) return {bytes};
+  std::vector<Bytes> each;
+  for (const RankLimits& rank : setup_.ranks) {
+    each.push_back(std::max<Bytes>(0, bytes + rank.base - setup_.base));
+  }
+  return each;
 }
 
 Bytes World::Live() const {

@@ -31,6 +31,7 @@
 #include "simulator/prefix_cache.h"
 #include "tidegate/catalogue.h"
 #include "tidegate/estimator.h"
+#include "tidegate/scheduler.h"
 #include "tidegate/simulator.h"
 #include "tidegate/types.h"
 
@@ -54,6 +55,11 @@ struct WorldSetup {
   std::optional<RouteTable> routes;
   // For models without full attention, the window of the formulas; 0: none.
   Tokens window = 0;
+
+  // Several devices that hold equal shares of every step; their ceilings and
+  // bases replace those above, and the one with the least room is the device
+  // that World speaks of. Empty: one.
+  std::vector<RankLimits> ranks;
 
   // Unset: no prefix cache, and cached tokens are taken as the caller states
   // them.
@@ -95,6 +101,9 @@ class World {
   // When Live() changes next although nothing happens to this world: a reading
   // that lags, or another tenant. Nothing when it does not.
   std::optional<Instant> NextChange() const;
+
+  // What each rank has where the tightest has `bytes`; one entry without ranks.
+  std::vector<Bytes> OfEachRank(Bytes bytes) const;
 
   // The engine's answer to "how much is live?", as old as readings are.
   Bytes Live() const;

@@ -22,8 +22,10 @@ namespace tidegate::tools {
 using RivalRule =
     std::function<absl::Status(const ModelShape&, SimulatorOptions*)>;
 
-// InvalidArgument for a name that is not one of tidegate::RivalNames(); `where`
-// is the flag that has it.
+// `name` is "NAME" or "NAME:KEY=INTEGER:…", where the keys say how the rival is
+// started (docs/rivals.md). InvalidArgument for a name that is not one of
+// tidegate::RivalNames() and for an unknown key; `where` is the flag that has
+// it.
 absl::StatusOr<RivalRule> FindRival(std::string_view where,
                                     std::string_view name);
 

@@ -145,6 +145,14 @@ class Estimator {
   virtual void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi,
                            MaskKind mask, std::vector<Tokens>* out) const = 0;
 
+  // What the step's transient may turn out to be as far as is known: the price,
+  // and more where it is to be corrected by measurements that do not exist yet.
+  // Chunks are kept so narrow that this fits, down to chunk.floor; nobody is
+  // refused for it.
+  virtual Bytes MayNeed(const StepQuery& step) const {
+    return Total(step).transient_bytes;
+  }
+
   // Whether prices come without a proven bound: the engine is unknown or newer
   // than the catalogue.
   virtual bool Assumed() const = 0;

@@ -156,7 +156,14 @@ struct WorldOptions {
   // the same memory again.
   WorldError time_error;
   WorldError price_error;
+  // Of each rank's step times; every rank waits for the slowest. Empty: alike.
+  std::vector<double> rank_times;
   std::uint64_t seed = 0;
+
+  // A preempted request computes the tokens that it had generated again with
+  // its prompt, as vLLM and SGLang do, and not one by one. Only where decode
+  // tokens are part of steps.
+  bool preempted_keep_output = false;
 
   // Speed. The defaults are those of a mid-size model on a data-centre GPU,
   // round numbers to compare policies with, not a measurement.

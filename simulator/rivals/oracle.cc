@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // oracle: Tidegate's planner over the true prices, without headroom. It knows
-// what every step needs, not who will arrive nor how much each generates: a
-// bound on what better prices can give. Times are learned from steps as usual.
+// what every step needs and takes and what is live, not who will arrive nor how
+// much each generates: a bound on what better prices can give.
 
 #include "simulator/rivals/kit.h"
 

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "estimators/text.h"
 #include "simulator/rivals/kit.h"
+#include "simulator/rivals/true_prices.h"
 #include "tidegate/status.h"
 
 namespace tidegate {
@@ -19,6 +21,8 @@ struct Rival {
   std::string_view name;
   internal::RivalMaker make;
 };
+
+constexpr std::string_view kOracle = "oracle";
 
 constexpr std::array kRivals = {
     Rival{"vllm", internal::MakeVllm},
@@ -33,8 +37,15 @@ constexpr std::array kRivals = {
     Rival{"fixed_512", internal::MakeFixed512},
     Rival{"fixed_2048", internal::MakeFixed2048},
     Rival{"one_shot", internal::MakeOneShot},
-    Rival{"oracle", internal::MakeOracle},
+    Rival{kOracle, internal::MakeOracle},
 };
+
+TimeModel TimesOf(const WorldOptions& world) {
+  if (world.timer != nullptr) return world.timer->Model();
+  const double factor = world.time_error.factor;
+  return {.fixed_ps = std::llround(world.chunk_overhead_s * factor * 1e12),
+          .per_token_ps = std::llround(factor / world.tokens_per_s * 1e12)};
+}
 
 absl::Status CheckFacts(const RivalFacts& facts) {
   struct Count {
@@ -97,14 +108,24 @@ absl::StatusOr<SchedulerOptions> MakeRival(std::string_view name,
 
 absl::Status ApplyRival(std::string_view name, const RivalFacts& facts,
                         SimulatorOptions* options) {
-  const SchedulerOptions base = options->scheduler;
-  TG_ASSIGN_OR_RETURN(SchedulerOptions rival, MakeRival(name, base, facts));
+  SchedulerOptions base = options->scheduler;
   WorldOptions& world = options->world;
   if (world.truth == nullptr) world.truth = base.estimator;
+  // Engines that profile a step at start measure what it really needs.
+  if (world.truth != nullptr && world.attention == WorldAttention::kEstimator) {
+    base.estimator = internal::TruePrices(world);
+  }
+  if (name == kOracle) {
+    world.reading_lag = {};
+    base.reading_lag = {};
+    if (!base.time.has_value()) base.time = TimesOf(world);
+  }
+  TG_ASSIGN_OR_RETURN(SchedulerOptions rival, MakeRival(name, base, facts));
   if (world.truth->KvPreallocated() && !rival.estimator->KvPreallocated() &&
       !world.kv_bytes_per_token.has_value()) {
     world.kv_bytes_per_token = internal::KvSlope(*world.truth);
   }
+  if (name == "vllm" || name == "sglang") world.preempted_keep_output = true;
   options->scheduler = std::move(rival);
   return absl::OkStatus();
 }

@@ -132,6 +132,52 @@ TEST(CalibratorTest, OutOfMemoryIsEvidenceOnlyAboveThePrice) {
   EXPECT_GE(calibrator.For(kRoute).Apply(1024 * kMiB), 1500 * kMiB);
 }
 
+TEST(CalibratorTest, BoundsBelowTheFitDoNotDragItDown) {
+  Calibrator calibrator;
+  Feed(calibrator, 2, 0);
+  const Correction before = calibrator.For(kRoute);
+  for (int i = 0; i < 20; ++i) {
+    calibrator.AddOutOfMemory(kRoute, 2048, 2048 * kMiB, 2100 * kMiB,
+                              Instant{});
+  }
+  EXPECT_EQ(calibrator.For(kRoute), before);
+}
+
+TEST(CalibratorTest, SamplesThatAreAllAlikeStillRaiseTheFactor) {
+  Calibrator calibrator;
+  for (int i = 0; i < 8; ++i) {
+    calibrator.Add(kRoute, 2048, 2048 * kMiB, 4096 * kMiB, Instant{});
+  }
+  EXPECT_GE(calibrator.For(kRoute).Apply(2048 * kMiB), 4096 * kMiB);
+}
+
+TEST(CalibratorTest, HalfThePriceIsBelievedAfterFiftySteps) {
+  Calibrator calibrator;
+  for (int i = 0; i < 6; ++i) Feed(calibrator, 0.5, 0);
+  EXPECT_GE(calibrator.For(kRoute).Apply(1000 * kMiB), 900 * kMiB);
+  Feed(calibrator, 0.5, 0);
+  EXPECT_NEAR(calibrator.For(kRoute).Apply(1000 * kMiB), 500 * kMiB,
+              1.0 * kMiB);
+  // Never less than that.
+  for (int i = 0; i < 6; ++i) Feed(calibrator, 0.2, 0);
+  EXPECT_GE(calibrator.For(kRoute).Apply(1000 * kMiB), 500 * kMiB);
+}
+
+TEST(CalibratedEstimatorTest, AStepMayNeedTwiceItsPriceUntilItWasMeasured) {
+  FakeEstimator base;
+  base.kernels = {{.n_last = kTokensMax, .per_n = kMiB}};
+  Calibrator calibrator;
+  const CalibratedEstimator estimator(base, calibrator);
+  const Chunk chunk{.n = 1024, .kv_len = 4096};
+  const StepQuery step{.chunks = {&chunk, 1}};
+  EXPECT_EQ(estimator.MayNeed(step), 2048 * kMiB);
+  EXPECT_EQ(estimator.Total(step).transient_bytes, 1024 * kMiB);
+  for (int i = 1; i <= 4; ++i) {
+    calibrator.Add("fake", 2048, 512 * kMiB * i, 512 * kMiB * i, Instant{});
+  }
+  EXPECT_EQ(estimator.MayNeed(step), 1024 * kMiB);
+}
+
 TEST(CalibratorTest, WhatWasSavedIsLearnedAgain) {
   Calibrator calibrator;
   Feed(calibrator, 1.3, 50 * kMiB);

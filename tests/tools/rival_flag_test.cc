@@ -43,6 +43,33 @@ TEST(RivalFlagTest, TheWorldIsPricedByThePolicyAndTheRivalBelievesLess) {
   EXPECT_THAT(vllm.out, HasSubstr("\"out_of_memory\": 9,"));
 }
 
+TEST(RivalFlagTest, KeysAfterTheNameSayHowItIsStarted) {
+  const testing::TemporaryFolder folder;
+  tools::Arguments args = Simulation(folder);
+  // What it keeps for activations is enough for narrow steps.
+  args.rival = "vllm:step_tokens=256:activation=1073741824";
+  const Outcome narrow = Call(tools::RunSimulate, args);
+  EXPECT_EQ(narrow.code, tools::kExitDone);
+  EXPECT_THAT(narrow.out, HasSubstr("\"finished\": 1,"));
+  EXPECT_THAT(narrow.out, HasSubstr("\"chunks\": 235,"));
+}
+
+TEST(RivalFlagTest, AKeyThatIsNoneAndAValueThatIsNoneAreErrors) {
+  const testing::TemporaryFolder folder;
+  tools::Arguments args = Simulation(folder);
+  const auto error = [&](const char* rival) {
+    args.rival = rival;
+    return std::string(Call(tools::RunSimulate, args).status.message());
+  };
+  EXPECT_THAT(error("vllm:sequence=3"),
+              HasSubstr("did you mean \"sequences\"?"));
+  for (const char* rival :
+       {"vllm:sequences=x", "vllm:sequences=", "vllm:sequences",
+        "vllm:", "vllm:page=-1", "vllm:page=99999999999999999999"}) {
+    EXPECT_THAT(error(rival), HasSubstr("expected KEY=INTEGER")) << rival;
+  }
+}
+
 TEST(RivalFlagTest, AnUnknownRivalIsAnErrorThatSuggestsOne) {
   const testing::TemporaryFolder folder;
   tools::Arguments args = Simulation(folder);
