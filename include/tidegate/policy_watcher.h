@@ -23,7 +23,6 @@
 #ifndef TIDEGATE_POLICY_WATCHER_H_
 #define TIDEGATE_POLICY_WATCHER_H_
 
-#include <boost/asio/any_io_executor.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
