@@ -68,6 +68,7 @@ class Reader {
   void WarnAboutEffects();
   // A path as the file means it: relative ones start where the file lies.
   void Anchor(std::optional<std::string>* path) const;
+  void AnchorPlugins();
 
   const TomlNode& root_;
   const std::string& file_;
@@ -115,23 +116,21 @@ bool Reader::InRange(const PolicyKey& key, TomlReader& in, std::int64_t value) {
   return false;
 }
 
-// A word of a later version is no typo, and the answer says so.
 bool Reader::ReadWord(const PolicyKey& key, TomlReader& in,
                       const std::string& word) {
   if (std::find(key.words.begin(), key.words.end(), word) != key.words.end()) {
     return true;
   }
+  if (key.plugin && word.starts_with(internal::kPluginWord)) {
+    if (word.size() > internal::kPluginWord.size()) return true;
+    in.Error(key.name,
+             "expected the path of a shared object behind \"plugin:\", got "
+             "nothing");
+    return false;
+  }
   std::string list;
   for (std::string_view known : key.words) {
     list += Concat(list.empty() ? "" : ", ", known);
-  }
-  for (std::string_view later : key.later) {
-    const bool plugin = later.starts_with("plugin:");
-    if (plugin ? word.starts_with("plugin:") : word == later) {
-      in.Error(key.name, Concat("expected one of ", list, ", got \"", word,
-                                "\", which this version does not have"));
-      return false;
-    }
   }
   in.Error(key.name, Concat("expected one of ", list, ", got \"", word, "\"",
                             internal::Suggest(word, key.words)));
@@ -396,6 +395,27 @@ void Reader::Anchor(std::optional<std::string>* path) const {
               .string();
 }
 
+// Where a plug-in lies, and options that no plug-in is given.
+void Reader::AnchorPlugins() {
+  PolicyFile& policy = draft_.policy;
+  const std::pair<string_view, std::optional<std::string>*> kinds[] = {
+      {"estimator", &policy.estimator},
+      {"chunk", &policy.chunk_policy},
+      {"admission", &policy.admission_policy},
+      {"order", &policy.order_policy},
+      {"pressure", &policy.pressure_policy}};
+  for (const auto& [table, use] : kinds) {
+    if (use->has_value() && (*use)->starts_with(internal::kPluginWord)) {
+      std::optional<std::string> object =
+          (*use)->substr(internal::kPluginWord.size());
+      Anchor(&object);
+      *use = Concat(internal::kPluginWord, *object);
+    } else if (Said(table, "options")) {
+      Warn(table, "options", Concat(table, ".use is no plug-in"));
+    }
+  }
+}
+
 absl::StatusOr<PolicyFile> Reader::Read() {
   for (const PolicyKey& key : internal::PolicyKeys()) ReadKey(key);
   // Inner tables first: each names its own unknown keys.
@@ -415,6 +435,7 @@ absl::StatusOr<PolicyFile> Reader::Read() {
   Anchor(&draft_.policy.time_profile);
   Anchor(&draft_.policy.table);
   Anchor(&draft_.policy.profile);
+  AnchorPlugins();
   return std::move(draft_.policy);
 }
 

@@ -195,7 +195,8 @@ typedef struct tidegate_request {
   int64_t held_bytes;  /* live, and gone when it ends */
   int64_t preempted;   /* times that it lost its progress */
   /* Prompt tokens computed: for it, for its tenant, and for others since it
-   * last ran or arrived. */
+   * last ran or arrived; the last is told to order policies only, 0 elsewhere.
+   */
   int64_t served_tokens;
   int64_t tenant_served_tokens;
   int64_t passed_over_tokens;

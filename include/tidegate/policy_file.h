@@ -12,6 +12,7 @@
 #ifndef TIDEGATE_POLICY_FILE_H_
 #define TIDEGATE_POLICY_FILE_H_
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@
 #include "tidegate/time_model.h"
 
 namespace tidegate {
+
+// What a plug-in is given: keys and values as text.
+using PluginOptionTable = std::map<std::string, std::string, std::less<>>;
 
 // A policy file's contents. Unset optionals take the defaults noted here; they
 // stay unset so that the command line can tell "not said" from "said".
@@ -55,6 +59,9 @@ struct PolicyFile {
   std::optional<std::string> table;      // CSV of measured rows
   FormulaOptions formula;
   std::optional<std::string> profile;  // written by `tidegate calibrate`
+  // Here and below: where `use` is "plugin:PATH", what the plug-in is given.
+  // PATH is that of the shared object, anchored at the policy file (plugins.h).
+  PluginOptionTable estimator_options;
 
   // [chunk]
   std::optional<std::string> chunk_policy;  // default "throttle"
@@ -62,6 +69,7 @@ struct PolicyFile {
   std::optional<Tokens> chunk_floor;
   std::optional<Tokens> chunk_quantum;
   std::optional<Duration> decode_stall;
+  PluginOptionTable chunk_options;
 
   // [step]: what the engine takes into one forward pass.
   std::optional<std::int64_t> step_sequences;  // default 1
@@ -78,11 +86,14 @@ struct PolicyFile {
   std::optional<std::string> admission_policy;  // default "reserve"
   std::optional<std::int64_t> queue_max;
   std::optional<std::int64_t> running_max;
+  PluginOptionTable admission_options;
   std::optional<std::string> order_policy;  // default "fcfs"
+  PluginOptionTable order_options;
 
   // [pressure]
   std::optional<std::string> pressure_policy;  // default "cheapest"
   std::optional<std::vector<std::string>> ladder;
+  PluginOptionTable pressure_options;
 
   // [cache]: a prefix cache for simulation; capacity in bytes, block in tokens.
   std::optional<Bytes> cache_capacity;
