@@ -132,15 +132,17 @@ bool GoodVersion(const char* version) {
 }
 
 // A table of functions that is as long as version 1.0 has it, and complete.
-template <typename Table>
+template <typename Table, typename Complete>
 absl::Status CheckTable(const std::string& path, std::string_view kind,
-                        const Table* table, bool complete,
-                        std::string_view functions) {
+                        const Table* table, std::string_view functions,
+                        const Complete& complete) {
+  if (table == nullptr) return absl::OkStatus();
   if (table->struct_size < sizeof(Table)) {
     return Refuse(path, "its table \"", kind, "\" has ", table->struct_size,
                   " bytes of at least ", sizeof(Table));
   }
-  if (complete && table->create != nullptr && table->destroy != nullptr) {
+  if (table->create != nullptr && table->destroy != nullptr &&
+      complete(*table)) {
     return absl::OkStatus();
   }
   return Refuse(path, "its table \"", kind,
@@ -178,29 +180,26 @@ absl::Status CheckDescriptor(const std::string& path,
   if (!GoodVersion(plugin->version)) {
     return Refuse(path, "its version is not 1 to 64 visible characters");
   }
-  if (const tidegate_estimator* e = plugin->estimator) {
-    const bool breaks = e->struct_size >= sizeof(*e) &&
-                        ((e->flags & TIDEGATE_ESTIMATOR_MONOTONE) != 0 ||
-                         e->breakpoints != nullptr);
-    TG_RETURN_IF_ERROR(
-        CheckTable(path, "estimator", e, breaks && e->price != nullptr,
-                   "price, and breakpoints unless its flags say MONOTONE,"));
-  }
-  if (const tidegate_chunk_policy* p = plugin->chunk) {
-    TG_RETURN_IF_ERROR(
-        CheckTable(path, "chunk", p, p->width != nullptr, "width"));
-  }
-  if (const tidegate_admission_policy* p = plugin->admission) {
-    TG_RETURN_IF_ERROR(
-        CheckTable(path, "admission", p, p->may_start != nullptr, "may_start"));
-  }
-  if (const tidegate_order_policy* p = plugin->order) {
-    TG_RETURN_IF_ERROR(CheckTable(path, "order", p, p->key != nullptr, "key"));
-  }
-  if (const tidegate_pressure_policy* p = plugin->pressure) {
-    TG_RETURN_IF_ERROR(
-        CheckTable(path, "pressure", p, p->key != nullptr, "key"));
-  }
+  TG_RETURN_IF_ERROR(CheckTable(
+      path, "estimator", plugin->estimator,
+      "price, and breakpoints unless its flags say MONOTONE,",
+      [](const tidegate_estimator& table) {
+        const bool monotone = (table.flags & TIDEGATE_ESTIMATOR_MONOTONE) != 0;
+        return table.price != nullptr &&
+               (monotone || table.breakpoints != nullptr);
+      }));
+  TG_RETURN_IF_ERROR(
+      CheckTable(path, "chunk", plugin->chunk, "width",
+                 [](const auto& table) { return table.width != nullptr; }));
+  TG_RETURN_IF_ERROR(
+      CheckTable(path, "admission", plugin->admission, "may_start",
+                 [](const auto& table) { return table.may_start != nullptr; }));
+  TG_RETURN_IF_ERROR(
+      CheckTable(path, "order", plugin->order, "key",
+                 [](const auto& table) { return table.key != nullptr; }));
+  TG_RETURN_IF_ERROR(
+      CheckTable(path, "pressure", plugin->pressure, "key",
+                 [](const auto& table) { return table.key != nullptr; }));
   return absl::OkStatus();
 }
 
