@@ -24,10 +24,14 @@ void PluginMeter::Took(Duration took) {
   if (took.count() > slowest_ns_.load(std::memory_order_relaxed)) {
     slowest_ns_.store(took.count(), std::memory_order_relaxed);
   }
-  if (took <= options_.slow) return;
+  const bool slow = took > options_.slow;
+  const bool again = slow_before_.exchange(slow, std::memory_order_relaxed);
+  if (!slow) return;
   slow_.fetch_add(1, std::memory_order_relaxed);
-  if (options_.slow_is_fault) {
-    Fault(Concat("a call took ", took.count() / 1000, " us, more than ",
+  // A thread that lost its processor for a moment is not the plug-in's fault.
+  if (again && options_.slow_is_fault) {
+    Fault(Concat("one call after the other is slow: it took ",
+                 took.count() / 1000, " us, more than ",
                  options_.slow.count() / 1000, " us"));
   }
 }

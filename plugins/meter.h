@@ -72,6 +72,7 @@ class PluginMeter {
   std::atomic<std::int64_t> faults_{0};
   std::atomic<std::int64_t> slow_{0};
   std::atomic<std::int64_t> slowest_ns_{0};
+  std::atomic<bool> slow_before_{false};  // the last one that was timed
   mutable std::mutex mutex_;
   std::string first_fault_;  // under mutex_
 };

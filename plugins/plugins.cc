@@ -46,6 +46,7 @@ bool NamesPlugin(const Use& use) {
 struct Plugins::State {
   internal::Registries registries = internal::Registries::WithBuiltins();
   PluginOptions options;
+  std::vector<PluginReport> loaded;
 
   // What was made, and the account of it: one for each kind, the last.
   mutable std::mutex mutex;
@@ -74,6 +75,7 @@ struct Plugins::State {
                      std::shared_ptr<internal::PluginInstance<Table>>,
                      std::shared_ptr<const Policy>)) {
     identity.fallback = fallback;
+    loaded.push_back(identity);
     to->Add(**use.word,
             [this, place, &table, given = *use.options, identity, to, adapt](
                 const ModelShape& shape, const EngineSpec& engine)
@@ -97,6 +99,7 @@ void Plugins::State::AddEstimator(int place, const Use& use,
                                   const tidegate_estimator& table,
                                   PluginReport identity) {
   identity.fallback = internal::kFallbackEstimator;
+  loaded.push_back(identity);
   registries.estimator.Add(
       **use.word,
       [this, place, &table, given = *use.options, identity](
@@ -223,21 +226,29 @@ absl::StatusOr<CreatedEstimator> Plugins::CreateEstimator(
 absl::Status Plugins::Apply(const ModelShape& shape, const EngineSpec& engine,
                             SchedulerOptions* options) {
   const internal::Registries& all = state_->registries;
-  TG_ASSIGN_OR_RETURN(options->custom_chunk,
-                      all.chunk.Make(options->chunk_policy, shape, engine));
-  TG_ASSIGN_OR_RETURN(
-      options->custom_admission,
-      all.admission.Make(options->admission_policy, shape, engine));
-  TG_ASSIGN_OR_RETURN(options->custom_order,
-                      all.order.Make(options->order_policy, shape, engine));
-  TG_ASSIGN_OR_RETURN(
-      options->custom_pressure,
-      all.pressure.Make(options->pressure_policy, shape, engine));
+  const auto make = [&](const auto& registry, const std::string& word,
+                        auto* policy) -> absl::Status {
+    if (!word.starts_with(kPluginWord)) return absl::OkStatus();
+    TG_ASSIGN_OR_RETURN(*policy, registry.Make(word, shape, engine));
+    return absl::OkStatus();
+  };
+  TG_RETURN_IF_ERROR(
+      make(all.chunk, options->chunk_policy, &options->custom_chunk));
+  TG_RETURN_IF_ERROR(make(all.admission, options->admission_policy,
+                          &options->custom_admission));
+  TG_RETURN_IF_ERROR(
+      make(all.order, options->order_policy, &options->custom_order));
+  TG_RETURN_IF_ERROR(
+      make(all.pressure, options->pressure_policy, &options->custom_pressure));
   if (options->estimator != nullptr &&
       options->estimator->Name().starts_with(kPluginWord)) {
     options->calibrate = true;
   }
   return absl::OkStatus();
+}
+
+const std::vector<PluginReport>& Plugins::Loaded() const {
+  return state_->loaded;
 }
 
 std::vector<PluginReport> Plugins::Reports() const {

@@ -18,6 +18,9 @@
 // A shared object is code: it runs with all rights of the process, from the
 // moment it is loaded, and a crash in it is a crash of the process. The library
 // is tidegate_plugins; docs/plugins.md has the rules.
+//
+// Thread-safety: none but for Reports(); what was made is as thread-safe as its
+// kind.
 
 #ifndef TIDEGATE_PLUGINS_H_
 #define TIDEGATE_PLUGINS_H_
@@ -51,8 +54,8 @@ struct PluginOptions {
   std::function<Duration()> clock;
   // A call that takes longer is slow.
   Duration slow = std::chrono::milliseconds(10);
-  // Whether a slow call is a fault. Its answer still counts; a simulation that
-  // must not depend on the machine says no.
+  // Whether a slow call behind a slow one is a fault. Its answer still counts;
+  // a simulation that must not depend on the machine says no.
   bool slow_is_fault = true;
 };
 
@@ -96,12 +99,16 @@ class Plugins {
   absl::StatusOr<CreatedEstimator> CreateEstimator(
       const EstimatorOptions& options);
 
-  // Makes the policies that `options` names by the policy file's words,
-  // built-in or not, and puts them into custom_*. With an estimator that is a
-  // plug-in `calibrate` is set: it is trusted until measured, and then bounded
-  // by the calibrator. InvalidArgument as above.
+  // Makes the policies that `options` names and that are plug-ins, and puts
+  // them into custom_*; the scheduler makes built-in ones itself. Where the
+  // estimator is a plug-in, `calibrate` is set: it is trusted until measured,
+  // and then bounded by the calibrator. InvalidArgument as above.
   absl::Status Apply(const ModelShape& shape, const EngineSpec& engine,
                      SchedulerOptions* options);
+
+  // What was loaded, with counts of zero, in the order of the policy file's
+  // kinds.
+  const std::vector<PluginReport>& Loaded() const;
 
   // One for each plug-in in use, in the order of the policy file's kinds. May
   // be called from any thread.
@@ -113,8 +120,8 @@ class Plugins {
   std::unique_ptr<State> state_;
 };
 
-// One line for each plug-in with faults or slow calls: what operators should
-// know of.
+// One line for each plug-in with faults or with many slow calls: what operators
+// should know of.
 std::vector<std::string> PluginWarnings(std::span<const PluginReport> reports);
 
 // Counters in the Prometheus text exposition format, version 0.0.4; appended to
