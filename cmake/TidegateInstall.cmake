@@ -9,8 +9,6 @@ target_include_directories(tidegate_plugin INTERFACE
   "$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>"
   "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
 set_target_properties(tidegate_plugin PROPERTIES EXPORT_NAME plugin)
-target_compile_features(tidegate_plugin INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:cxx_std_17>)
 
 set(tidegate_config_dir "${CMAKE_INSTALL_LIBDIR}/cmake/tidegate")
 install(TARGETS tidegate_plugin EXPORT tidegatePluginTargets)
@@ -49,6 +47,9 @@ install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/tidegate"
 install(DIRECTORY "${CMAKE_SOURCE_DIR}/policy_files"
         DESTINATION "${CMAKE_INSTALL_DATADIR}/tidegate"
         FILES_MATCHING PATTERN "*.toml")
+# Relative, so that a prefix given at install time holds.
+file(RELATIVE_PATH tidegate_pc_prefix
+     "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 set(tidegate_dl_flags "")
 if(CMAKE_DL_LIBS)
   set(tidegate_dl_flags "-l${CMAKE_DL_LIBS}")

@@ -43,6 +43,10 @@
 
 #include "tidegate/plugin.h"
 
+#if __cplusplus < 201703L
+#error "tidegate/plugin.hpp needs C++17: -std=c++17 or CMAKE_CXX_STANDARD 17"
+#endif
+
 // Hidden, so that two plug-ins of one process with classes of the same name
 // have nothing in common: the linker would unify their tables otherwise.
 #if defined(__GNUC__)
