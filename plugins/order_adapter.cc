@@ -46,8 +46,7 @@ class OrderAdapter final : public OrderPolicy {
                std::shared_ptr<const OrderPolicy> fallback)
       : instance_(std::move(instance)),
         fallback_(std::move(fallback)),
-        name_(NameOf(instance_->meter())),
-        stable_((instance_->table().flags & TIDEGATE_ORDER_STABLE) != 0) {}
+        name_(NameOf(instance_->meter())) {}
 
   std::string_view Name() const override { return name_; }
 
@@ -62,10 +61,9 @@ class OrderAdapter final : public OrderPolicy {
     return fallback_->Before(a, b, context);
   }
 
-  // A fault moves a request in an order that was stable.
-  bool StableWhileWaiting() const override {
-    return stable_ && instance_->meter().faults() == 0;
-  }
+  // Nothing may rely on it: a key that changed after all would tear a sorted
+  // queue apart.
+  bool StableWhileWaiting() const override { return false; }
 
   bool MayPass(const RequestView& blocked,
                const Context& context) const override {
@@ -112,7 +110,6 @@ class OrderAdapter final : public OrderPolicy {
   const std::shared_ptr<OrderInstance> instance_;
   const std::shared_ptr<const OrderPolicy> fallback_;
   const std::string name_;
-  const bool stable_;
 };
 
 class PressureAdapter final : public PressurePolicy {

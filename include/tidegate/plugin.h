@@ -255,14 +255,10 @@ typedef struct tidegate_estimator {
                    tidegate_term* terms, int64_t capacity, int64_t* count);
 } tidegate_estimator;
 
-/* For tidegate_order_policy.flags. */
-/* The key of a request that waits never changes, whatever the moment says. */
-#define TIDEGATE_ORDER_STABLE 1u
-
 /* Who is next? */
 typedef struct tidegate_order_policy {
   uint32_t struct_size;
-  uint32_t flags;
+  uint32_t flags; /* none */
   tidegate_create create;
   tidegate_destroy destroy;
   /* The lowest key is served first; of equals the earlier arrival. Finite. */

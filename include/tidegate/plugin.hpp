@@ -190,7 +190,6 @@ struct Estimator {};
 // double Key(const tidegate_request&, const tidegate_moment&) const
 // bool MayPass(const tidegate_request&, const tidegate_moment&) const
 //     optional
-// static constexpr std::uint32_t kFlags = TIDEGATE_ORDER_STABLE   optional
 struct Order {};
 
 // double Key(const tidegate_request&) const
@@ -343,7 +342,6 @@ const tidegate_order_policy* OrderTable() {
   static const tidegate_order_policy table = [] {
     tidegate_order_policy made{};
     made.struct_size = sizeof(made);
-    made.flags = FlagsOf<T>::value;
     made.create = Create<T>;
     made.destroy = Destroy<T>;
     made.key = [](const void* self, const tidegate_request* request,

@@ -13,9 +13,6 @@ struct Deadline : tidegate::plugin::Order {
     return double(request.arrived_ns) / 1e9 + allowed_s;
   }
 
-  // A deadline does not move while its request waits.
-  static constexpr std::uint32_t kFlags = TIDEGATE_ORDER_STABLE;
-
   double slack_s;
   double per_1000_tokens_s;
 };
