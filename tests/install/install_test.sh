@@ -57,6 +57,31 @@ for name in deadline paged_tiles lowest_priority; do
   holds "$result" "\"out_of_memory\": 0"
 done
 
+say "the tutorial, from an empty folder"
+mkdir "$work/tutorial"
+# Files and commands as the document has them.
+awk -v dir="$work/tutorial" '
+  /^<!-- file: .* -->$/ { out = dir "/" $3; next }
+  /^<!-- run -->$/ { out = dir "/commands.sh"; next }
+  /^```/ && open { open = 0; out = ""; next }
+  /^```/ && out != "" { open = 1; next }
+  open { print > out }
+' "$source_dir/docs/plugins.md"
+# But for its licence, the example is what the document shows.
+diff "$work/tutorial/deadline.cc" \
+  <(tail -n +4 "$source_dir/examples/plugins/deadline/deadline.cc") ||
+  fail "docs/plugins.md differs from examples/plugins/deadline"
+transcript=$(cd "$work/tutorial" && PREFIX="$prefix" PATH="$prefix/bin:$PATH" CC="$cc" CXX="$cxx" \
+  CXXFLAGS="$flags" bash -euo pipefail commands.sh 2>&1) || fail "tutorial: $transcript"
+holds "$transcript" "policy.toml: no complaints"
+holds "$transcript" "(deadline 1.0; fcfs replaces it if it fails)"
+# What the document shows is what is printed.
+while IFS= read -r line; do
+  holds "$transcript" "$line"
+done < <(grep -E '^  order  |^order\.' "$source_dir/docs/plugins.md")
+holds "$transcript" "(shortest_first 1.0; fcfs replaces it if it fails)"
+echo "$transcript" >"$work/tutorial.txt"
+
 say "a plug-in by pkg-config"
 if command -v pkg-config >/dev/null; then
   export PKG_CONFIG_PATH="$prefix/lib/pkgconfig:$(echo "$prefix"/lib/*/pkgconfig)"

@@ -1,3 +1,6 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Deadline first: whose first token is due first is served first.
 #include "tidegate/plugin.hpp"
 

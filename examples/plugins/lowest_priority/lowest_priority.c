@@ -1,10 +1,13 @@
-/* Who is preempted: the lowest priority, and of those whoever has computed
+/* Copyright 2026 The Tidegate Authors
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Who is preempted: the lowest priority, and of those whoever has computed
  * least. In plain C: no wrapper, and nothing but plugin.h. */
-#include "tidegate/plugin.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tidegate/plugin.h"
 
 struct state {
   int64_t patience_ns;
@@ -43,8 +46,8 @@ static void destroy(void* self) { free(self); }
 static int32_t key(const void* self, const tidegate_request* request,
                    double* key) {
   (void)self;
-  const int64_t computed = request->done_tokens - request->cached_tokens +
-                           request->decoded_tokens;
+  const int64_t computed =
+      request->done_tokens - request->cached_tokens + request->decoded_tokens;
   /* Fewer tokens than this are in any request. */
   *key = (double)request->priority * 1e9 + (double)computed;
   return TIDEGATE_OK;

@@ -1,3 +1,6 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
 // Prices for an invented attention kernel. Chunks of up to 64 tokens take a
 // split-KV variant: the keys are divided among several blocks, each of which
 // writes a partial result in fp32. Wider chunks take a tiled variant, with one

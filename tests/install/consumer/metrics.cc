@@ -1,3 +1,6 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
 // Prints a page of metrics: the service's library, what it needs included.
 #include <iostream>
 

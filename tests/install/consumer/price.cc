@@ -1,3 +1,6 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
 // Prints the transient bytes that the estimator of a policy file, be it a plug-in
 // or not, has for one chunk.
 #include <iostream>

@@ -1,4 +1,7 @@
-/* Shared objects that must not be loaded; which is wrong, the build says. */
+/* Copyright 2026 The Tidegate Authors
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Shared objects that must not be loaded; which is wrong, the build says. */
 #include "tidegate/plugin.h"
 
 #if defined(BROKEN_UNRESOLVED)
@@ -102,7 +105,5 @@ const tidegate_plugin* tidegate_plugin_v1(void) {
   return NULL;
 }
 #else
-const tidegate_plugin* tidegate_plugin_v1(void) {
-  return &plugin;
-}
+const tidegate_plugin* tidegate_plugin_v1(void) { return &plugin; }
 #endif

@@ -1,4 +1,7 @@
-/* A plug-in as a later minor version of the header would make it: structs have
+/* Copyright 2026 The Tidegate Authors
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A plug-in as a later minor version of the header would make it: structs have
  * grown at their ends, and an older host works with it all the same. */
 #include <stdlib.h>
 

@@ -1,3 +1,6 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
+//
 // A plug-in of every kind that does what its option `does` says.
 #include <chrono>
 #include <cmath>
