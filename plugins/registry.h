@@ -10,7 +10,6 @@
 #define TIDEGATE_PLUGINS_REGISTRY_H_
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,22 +33,23 @@ class Registry {
   explicit Registry(std::string_view kind) : kind_(kind) {}
 
   void Add(std::string word, Factory factory) {
-    factories_[std::move(word)] = std::move(factory);
+    factories_.emplace_back(std::move(word), std::move(factory));
   }
 
   // InvalidArgument names the words that there are.
   absl::StatusOr<Made> Make(const std::string& word,
                             const From&... from) const {
-    const auto found = factories_.find(word);
-    if (found != factories_.end()) return found->second(from...);
     std::vector<std::string_view> words;
-    for (const auto& [known, factory] : factories_) words.push_back(known);
+    for (const auto& [known, factory] : factories_) {
+      if (known == word) return factory(from...);
+      words.push_back(known);
+    }
     return UnknownWord(Concat(kind_, ".use"), word, words);
   }
 
  private:
   std::string kind_;
-  std::map<std::string, Factory, std::less<>> factories_;
+  std::vector<std::pair<std::string, Factory>> factories_;  // as added
 };
 
 struct Registries {

@@ -170,7 +170,7 @@ const BadFile kBadFiles[] = {
      "[chunk]\n"
      "use = \"plugin:mine.so\"\n"
      "options = { deep = { er = 1 } }\n",
-     "p.toml:3:1: chunk.options: option deep: expected a string, number or "
+     "p.toml:3:11: chunk.options: option deep: expected a string, number or "
      "boolean, got a table"},
     {"AWordAsANumber",
      "[order]\n"
