@@ -7,12 +7,15 @@ function(tidegate_library name)
   if(sources)
     add_library(${name} STATIC ${sources})
     target_include_directories(${name}
-      PUBLIC "${CMAKE_SOURCE_DIR}/include"
+      PUBLIC "$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>"
+             "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>"
       PRIVATE "${CMAKE_SOURCE_DIR}" "${CMAKE_BINARY_DIR}")
     target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
   else()
     add_library(${name} INTERFACE)
-    target_include_directories(${name} INTERFACE "${CMAKE_SOURCE_DIR}/include")
+    target_include_directories(${name} INTERFACE
+      "$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>"
+      "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
     target_link_libraries(${name} INTERFACE ${ARG_PUBLIC})
   endif()
 endfunction()

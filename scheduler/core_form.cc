@@ -161,6 +161,8 @@ void Core::AddDecodes() {
       return;
     }
     step = step_of(fits);
+    // An estimator that is not built in may say something else by now.
+    if (step.price.Need() > room) return;
   }
   decode_short_ = 0;
   forming_ = std::move(step);

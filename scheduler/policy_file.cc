@@ -72,23 +72,21 @@ bool PolicyReader::InRange(const PolicyKey& key, TomlReader& in,
   return false;
 }
 
-// A word of a later version is no typo, and the answer says so.
 bool PolicyReader::ReadWord(const PolicyKey& key, TomlReader& in,
                             const std::string& word) {
   if (std::find(key.words.begin(), key.words.end(), word) != key.words.end()) {
     return true;
   }
+  if (key.plugin && word.starts_with(kPluginWord)) {
+    if (word.size() > kPluginWord.size()) return true;
+    in.Error(key.name,
+             "expected the path of a shared object behind \"plugin:\", got "
+             "nothing");
+    return false;
+  }
   std::string list;
   for (std::string_view known : key.words) {
     list += Concat(list.empty() ? "" : ", ", known);
-  }
-  for (std::string_view later : key.later) {
-    const bool plugin = later.starts_with("plugin:");
-    if (plugin ? word.starts_with("plugin:") : word == later) {
-      in.Error(key.name, Concat("expected one of ", list, ", got \"", word,
-                                "\", which this version does not have"));
-      return false;
-    }
   }
   in.Error(key.name, Concat("expected one of ", list, ", got \"", word, "\"",
                             Suggest(word, key.words)));
@@ -261,6 +259,26 @@ void PolicyReader::ReadKeys() {
   ReadTenants();
 }
 
+// Where a plug-in lies, and options that no plug-in is given.
+void PolicyReader::AnchorPlugins() {
+  PolicyFile& policy = draft_.policy;
+  const std::pair<string_view, std::optional<std::string>*> kinds[] = {
+      {"estimator", &policy.estimator},
+      {"chunk", &policy.chunk_policy},
+      {"admission", &policy.admission_policy},
+      {"order", &policy.order_policy},
+      {"pressure", &policy.pressure_policy}};
+  for (const auto& [table, use] : kinds) {
+    if (use->has_value() && (*use)->starts_with(kPluginWord)) {
+      std::optional<std::string> object = (*use)->substr(kPluginWord.size());
+      Anchor(table, "use", &object);
+      *use = Concat(kPluginWord, *object);
+    } else if (Said(table, "options")) {
+      Warn(table, "options", Concat(table, ".use is no plug-in"));
+    }
+  }
+}
+
 absl::Status PolicyReader::FinishTables() {
   // Inner tables first: each names its own unknown keys.
   for (auto table = tables_.rbegin(); table != tables_.rend(); ++table) {
@@ -308,6 +326,7 @@ absl::StatusOr<PolicyFile> PolicyReader::Read() {
   Anchor("time", "profile", &draft_.policy.time_profile);
   Anchor("estimator", "table", &draft_.policy.table);
   Anchor("estimator", "profile", &draft_.policy.profile);
+  AnchorPlugins();
   return std::move(draft_.policy);
 }
 

@@ -24,7 +24,6 @@ using stores::Text;
 
 constexpr auto kEstimators = std::to_array<string_view>(
     {"fused", "tiled", "unfused", "catalog", "table", "formula", "calibrated"});
-constexpr auto kPlugins = std::to_array<string_view>({"plugin:…"});
 constexpr auto kChunkPolicies = std::to_array<string_view>(
     {"fixed", "throttle", "equal_time", "efficient"});
 constexpr auto kAdmissionPolicies =
@@ -64,6 +63,13 @@ absl::Status Ladder(const PolicyKey&, const PolicyValue& value,
   return absl::OkStatus();
 }
 
+template <auto Member>
+absl::Status PluginOptions(const PolicyKey&, const PolicyValue& value,
+                           PolicyDraft* draft) {
+  draft->policy.*Member = value.options;
+  return absl::OkStatus();
+}
+
 // A key of one estimator; lists are of places where a price may fall.
 constexpr PolicyKey EstimatorKey(string_view name, string_view fallback,
                                  string_view doc,
@@ -79,13 +85,23 @@ constexpr PolicyKey EstimatorKey(string_view name, string_view fallback,
           .store = store};
 }
 
+template <auto Member>
+constexpr PolicyKey PluginOptionsKey(string_view table) {
+  return {.table = table,
+          .name = "options",
+          .type = PolicyType::kOptions,
+          .fallback = "none",
+          .doc = "use = \"plugin:…\": what the plug-in is given.",
+          .store = PluginOptions<Member>};
+}
+
 const auto kKeys = std::to_array<PolicyKey>({
     // [estimator]
     {.table = "estimator",
      .name = "use",
      .type = PolicyType::kWord,
      .words = kEstimators,
-     .later = kPlugins,
+     .plugin = true,
      .fallback = "catalog",
      .doc =
          "How a step is priced. catalog: by the kernel that this engine and "
@@ -163,13 +179,14 @@ const auto kKeys = std::to_array<PolicyKey>({
         "use = \"calibrated\": a file that `tidegate calibrate` wrote; "
         "a relative path starts at the policy file.",
         Text<&PolicyFile::profile>),
+    PluginOptionsKey<&PolicyFile::estimator_options>("estimator"),
 
     // [chunk]
     {.table = "chunk",
      .name = "use",
      .type = PolicyType::kWord,
      .words = kChunkPolicies,
-     .later = kPlugins,
+     .plugin = true,
      .fallback = "throttle",
      .doc = "How wide a chunk is. throttle: the widest that fits, found again "
             "at every chunk. equal_time: narrower as the prompt grows, so that "
@@ -213,13 +230,14 @@ const auto kKeys = std::to_array<PolicyKey>({
             "and the length of equal_time's chunks. Known once some steps were "
             "measured.",
      .store = Stall},
+    PluginOptionsKey<&PolicyFile::chunk_options>("chunk"),
 
     // [admission]
     {.table = "admission",
      .name = "use",
      .type = PolicyType::kWord,
      .words = kAdmissionPolicies,
-     .later = kPlugins,
+     .plugin = true,
      .fallback = "reserve",
      .doc = "When a request starts. reserve: when all of its KV, output "
             "budget included, fits beside what others were promised. bankers: "
@@ -244,13 +262,14 @@ const auto kKeys = std::to_array<PolicyKey>({
      .doc = "Requests admitted at once, those that decode included: the "
             "engine's state slots.",
      .store = Integer<&PolicyFile::running_max>},
+    PluginOptionsKey<&PolicyFile::admission_options>("admission"),
 
     // [order]
     {.table = "order",
      .name = "use",
      .type = PolicyType::kWord,
      .words = kOrderPolicies,
-     .later = kPlugins,
+     .plugin = true,
      .fallback = "fcfs",
      .doc =
          "Who is next. fcfs: first come, first served, to the end of its "
@@ -259,12 +278,14 @@ const auto kKeys = std::to_array<PolicyKey>({
          "chunk by chunk, whoever was served least, and nobody is passed "
          "over for long.",
      .store = Text<&PolicyFile::order_policy>},
+    PluginOptionsKey<&PolicyFile::order_options>("order"),
 
     // [pressure]
     {.table = "pressure",
      .name = "use",
      .type = PolicyType::kWord,
      .words = kPressurePolicies,
+     .plugin = true,
      .fallback = "cheapest",
      .doc = "Who is preempted when nothing else makes room. cheapest: whoever "
             "has least to compute again. latest: whoever arrived last.",
@@ -277,6 +298,7 @@ const auto kKeys = std::to_array<PolicyKey>({
      .doc = "What is freed when memory is short, cheapest to rebuild first. "
             "What is left out is never freed.",
      .store = Ladder},
+    PluginOptionsKey<&PolicyFile::pressure_options>("pressure"),
 });
 
 }  // namespace

@@ -21,6 +21,9 @@
 
 namespace tidegate::internal {
 
+// How `use` names a plug-in: this, then the path of a shared object.
+inline constexpr std::string_view kPluginWord = "plugin:";
+
 // How a value is written.
 enum class PolicyType {
   kText,       // a string
@@ -71,7 +74,7 @@ struct PolicyKey {
   std::int64_t min = 0;
   std::int64_t max = 0;
   std::span<const std::string_view> words;  // kWord, kWords
-  std::span<const std::string_view> later;  // words of versions to come
+  bool plugin = false;                      // or "plugin:PATH"
   std::string_view fallback;                // what holds when the key is absent
   bool required = false;                    // where its table is present
   // Why setting it changes nothing in this version; empty: it has effect.

@@ -67,6 +67,7 @@ class PolicyReader {
   // A path as the file in which it stands means it: relative ones start there.
   void Anchor(std::string_view table, std::string_view key,
               std::optional<std::string>* path) const;
+  void AnchorPlugins();
 
   const TomlNode& root_;
   const std::string& file_;

@@ -24,7 +24,8 @@ std::string DescribeType(const PolicyKey& key) {
     case PolicyType::kText:
       return "a string";
     case PolicyType::kWord:
-      return Concat("one of ", Join(key.words));
+      return Concat("one of ", Join(key.words),
+                    key.plugin ? ", plugin:PATH" : "");
     case PolicyType::kBytes:
       return "bytes, such as \"36 GiB\" or 4096";
     case PolicyType::kTokens:

@@ -153,6 +153,7 @@ absl::StatusOr<Axes> ReadAxes(const Arguments& args) {
 // The runs and their rows, at equal positions.
 struct Plan {
   std::vector<SweepRun> runs;
+  std::vector<std::shared_ptr<const Plugins>> plugins;
   std::vector<ReportRun> rows;
   std::vector<std::string> warnings;  // each once
 };
@@ -210,7 +211,16 @@ absl::StatusOr<Plan> MakePlan(const Axes& axes, const Arguments& args) {
       for (const double load : axes.loads) {
         for (std::int64_t seed = 0; seed < axes.seeds; ++seed) {
           for (std::size_t p = 0; p < axes.policies.size(); ++p) {
-            const SimulatorOptions& chosen = options[c][p];
+            SimulatorOptions chosen = options[c][p];
+            plan.plugins.emplace_back();
+            // Faults of one run are no other's.
+            if (Plugins::NamedBy(axes.policies[p].policy)) {
+              TG_ASSIGN_OR_RETURN(
+                  PreparedSimulation own,
+                  Prepare(axes.policies[p], axes.ceilings[c], args));
+              chosen.scheduler = std::move(own.options.scheduler);
+              plan.plugins.back() = std::move(own.plugins);
+            }
             plan.runs.push_back({.trace = &axes.traces[t],
                                  .load = load,
                                  .seed = seed,
@@ -261,6 +271,9 @@ absl::StatusOr<int> RunCompare(const Arguments& args, Streams& io) {
       plan.runs, static_cast<int>(jobs),
       [&](std::size_t at, absl::StatusOr<SimulationResult> result) {
         ReportRun& row = plan.rows[at];
+        if (plan.plugins[at] != nullptr) {
+          row.plugins = plan.plugins[at]->Reports();
+        }
         if (!result.ok()) {
           row.error = std::string(result.status().message());
         } else {
@@ -282,6 +295,11 @@ absl::StatusOr<int> RunCompare(const Arguments& args, Streams& io) {
       },
       progress);
   bar.Finish();
+  for (const ReportRun& row : plan.rows) {
+    std::vector<std::string> warnings = PluginWarnings(row.plugins);
+    for (std::string& text : warnings) text = Concat(row.policy, ": ", text);
+    PrintWarnings(warnings, io.err);
+  }
   TG_RETURN_IF_ERROR(written);
   if (folder.has_value()) TG_RETURN_IF_ERROR(folder->WriteAll(plan.rows));
 

@@ -64,6 +64,12 @@ std::string Ladder(const PolicyFile& policy) {
   return text.empty() ? "nothing is freed" : text;
 }
 
+std::string PressureText(const PolicyFile& policy) {
+  const std::string who = policy.pressure_policy.value_or("");
+  if (!who.starts_with("plugin:")) return Ladder(policy);
+  return Concat(Ladder(policy), "; who, says ", who);
+}
+
 std::string TimeText(const PolicyFile& policy) {
   if (!policy.time_source.has_value()) return "not stated";
   return *policy.time_source == "table"
@@ -98,7 +104,7 @@ std::vector<Setting> Settings(const PolicyFile& policy, const Inputs* inputs) {
                                      " requests waiting")
                             : "")},
       {"order", policy.order_policy.value_or("fcfs")},
-      {"pressure", Ladder(policy)},
+      {"pressure", PressureText(policy)},
       {"prefix cache", cache > 0
                            ? Concat(FormatBytes(cache), " in blocks of ",
                                     TokenCount(policy.cache_block.value_or(64)))
@@ -119,6 +125,8 @@ absl::StatusOr<std::optional<Inputs>> CheckTogether(
     return timed;
   }
   std::optional<Inputs> inputs;
+  // Whether they can be loaded does not depend on a model.
+  TG_RETURN_IF_ERROR(Plugins::Load(policy).status());
   const bool has_model =
       policy.model_config.has_value() || policy.model_shape.has_value();
   const bool has_engine = policy.engine.has_value() ||
@@ -127,6 +135,13 @@ absl::StatusOr<std::optional<Inputs>> CheckTogether(
     absl::StatusOr<Inputs> loaded = LoadInputs(policy);
     if (loaded.ok()) {
       inputs = *std::move(loaded);
+      SchedulerOptions policies;
+      policies.chunk_policy = policy.chunk_policy.value_or("");
+      policies.admission_policy = policy.admission_policy.value_or("");
+      policies.order_policy = policy.order_policy.value_or("");
+      policies.pressure_policy = policy.pressure_policy.value_or("");
+      TG_RETURN_IF_ERROR(
+          inputs->plugins->Apply(inputs->shape, inputs->engine, &policies));
       // The policy's own are there already.
       warnings->insert(warnings->end(),
                        inputs->warnings.begin() +

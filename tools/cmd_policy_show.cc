@@ -18,6 +18,7 @@
 #include "scheduler/units.h"
 #include "tidegate/catalogue.h"
 #include "tidegate/model_config.h"
+#include "tidegate/plugins.h"
 #include "tidegate/policy_file.h"
 #include "tidegate/status.h"
 #include "tools/arguments.h"
@@ -155,6 +156,46 @@ void AddOptions(const PolicyFile& policy, const TomlNode* said,
   }
 }
 
+void AddPluginOptions(const PolicyKey& key, const TomlNode& said,
+                      std::vector<Shown>* list) {
+  for (const TomlEntry& entry : said.entries) {
+    list->push_back({.key = Concat(key.table, ".options.", entry.key),
+                     .text = Plain(entry.value),
+                     .number = std::nullopt,
+                     .origin = "file",
+                     .line = entry.value.line,
+                     .note = ""});
+  }
+}
+
+// What the plug-ins say that they are; one that cannot be loaded is an error.
+absl::StatusOr<std::vector<PluginReport>> AddPlugins(const PolicyFile& policy,
+                                                     std::vector<Shown>* list) {
+  TG_ASSIGN_OR_RETURN(const Plugins plugins, Plugins::Load(policy));
+  for (Shown& shown : *list) {
+    for (const PluginReport& plugin : plugins.Loaded()) {
+      if (shown.key != Concat(plugin.kind, ".use")) continue;
+      shown.note = Concat(plugin.name, " ", plugin.version, "; ",
+                          plugin.fallback, " replaces it if it fails");
+    }
+  }
+  return plugins.Loaded();
+}
+
+void PutPlugins(const std::vector<PluginReport>& plugins, JsonWriter& json) {
+  json.BeginArray("plugins");
+  for (const PluginReport& plugin : plugins) {
+    json.BeginObject();
+    json.Put("kind", plugin.kind);
+    json.Put("name", plugin.name);
+    json.Put("version", plugin.version);
+    json.Put("file", plugin.file);
+    json.Put("fallback", plugin.fallback);
+    json.End();
+  }
+  json.End();
+}
+
 // Weights and types come from the model where the file leaves them open.
 void FillFromModel(const PolicyFile& policy, std::vector<Shown>* list) {
   if (!policy.model_config.has_value()) return;
@@ -217,7 +258,11 @@ std::vector<Shown> Collect(const PolicyFile& policy, const TomlNode& root) {
     // An inline shape is all or nothing.
     if (key.table == "model.shape" && !policy.model_shape.has_value()) continue;
     if (key.type == PolicyType::kOptions) {
-      AddOptions(policy, node, &list);
+      if (key.table == "engine") {
+        AddOptions(policy, node, &list);
+      } else if (node != nullptr) {
+        AddPluginOptions(key, *node, &list);
+      }
       continue;
     }
     list.push_back(Show(key, Concat(key.table, ".", key.name), node));
@@ -244,7 +289,9 @@ absl::StatusOr<int> RunPolicyShow(const Arguments& args, Streams& io) {
   }
   const std::string& file = args.files.front();
   TG_ASSIGN_OR_RETURN(const PolicyFile policy, LoadPolicy(file, args.model));
-  const std::vector<Shown> list = Collect(policy, policy.document->root);
+  std::vector<Shown> list = Collect(policy, policy.document->root);
+  TG_ASSIGN_OR_RETURN(const std::vector<PluginReport> plugins,
+                      AddPlugins(policy, &list));
   if (args.json) {
     JsonWriter json;
     json.Put("file", std::string_view(file));
@@ -271,6 +318,7 @@ absl::StatusOr<int> RunPolicyShow(const Arguments& args, Streams& io) {
       json.End();
     }
     json.End();
+    PutPlugins(plugins, json);
     json.BeginArray("warnings");
     for (const std::string& warning : policy.warnings) {
       json.Put("", std::string_view(warning));

@@ -88,12 +88,16 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   if (timeline.has_value()) timeline->Finish();
   if (!result.ok()) return result.status();
 
+  const std::vector<PluginReport> plugins = prepared.plugins->Reports();
+  PrintWarnings(PluginWarnings(plugins), io.err);
   JsonWriter json;
   PutSummary(*result, json);
+  PutPlugins(plugins, json);
   if (files.has_value()) {
     files->summary.Write(json.ToString());
     ReportRun run{.policy = args.policy.value_or("flags"),
                   .trace = *args.trace};
+    run.plugins = plugins;
     run.charts = MakeCharts(*result, kChartPoints);
     run.result = *std::move(result);
     files->report.Write(ReportPage("Tidegate simulation", {&run, 1}));
@@ -107,7 +111,7 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
     io.out << json.ToString();
     return kExitDone;
   }
-  io.out << SummaryTable(*result);
+  io.out << SummaryTable(*result) << PluginTable(plugins);
   if (files.has_value()) {
     io.out << "\nWritten: " << files->summary.path() << ", "
            << files->events.path() << ", " << files->report.path() << ", "

@@ -4,6 +4,7 @@
 #include "tools/inputs.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <utility>
 
@@ -101,11 +102,15 @@ absl::Status MakeEstimator(Inputs* inputs) {
         "policy file with [engine]");
   }
   inputs->engine = policy.engine.value_or(EngineSpec{});
+  TG_ASSIGN_OR_RETURN(Plugins plugins,
+                      Plugins::Load(policy, ToolPluginOptions()));
+  inputs->plugins = std::make_shared<Plugins>(std::move(plugins));
   TG_ASSIGN_OR_RETURN(
       inputs->estimator_options,
       MakeEstimatorOptions(policy, inputs->shape, inputs->engine));
-  TG_ASSIGN_OR_RETURN(CreatedEstimator created,
-                      CreateEstimator(inputs->estimator_options));
+  TG_ASSIGN_OR_RETURN(
+      CreatedEstimator created,
+      inputs->plugins->CreateEstimator(inputs->estimator_options));
   inputs->estimator = std::move(created.estimator);
   inputs->warnings.insert(inputs->warnings.end(), created.warnings.begin(),
                           created.warnings.end());
@@ -136,6 +141,15 @@ absl::StatusOr<PolicyFile> LoadPolicy(const std::string& path,
   return PolicyForModel(policy, DescribeModel(loaded->shape, config));
 }
 
+PluginOptions ToolPluginOptions() {
+  return {.clock =
+              [] {
+                return std::chrono::duration_cast<Duration>(
+                    std::chrono::steady_clock::now().time_since_epoch());
+              },
+          .slow_is_fault = false};
+}
+
 absl::StatusOr<PolicyFile> MergePolicy(const Arguments& args) {
   PolicyFile policy;
   if (args.policy.has_value()) {
@@ -160,7 +174,15 @@ absl::Status OverlayFlags(const Arguments& args, PolicyFile* overlaid) {
     policy.model_overrides.kv_element = *element;
   }
   TG_RETURN_IF_ERROR(OverlayEngine(args, &policy));
-  if (args.estimator.has_value()) policy.estimator = args.estimator;
+  if (args.estimator.has_value()) {
+    if (args.estimator->starts_with("plugin:")) {
+      return InvalidArgument(
+          "--estimator: plug-ins are named in a policy file only");
+    }
+    policy.estimator = args.estimator;
+    // Options were the file's estimator's.
+    policy.estimator_options.clear();
+  }
   if (args.catalogue.has_value()) policy.catalogue = args.catalogue;
   TG_RETURN_IF_ERROR(
       OverlayBytes(args.ceiling, "--ceiling", 1, &policy.ceiling));

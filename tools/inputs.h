@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "tidegate/estimator.h"
 #include "tidegate/plan.h"
+#include "tidegate/plugins.h"
 #include "tidegate/policy_file.h"
 #include "tools/arguments.h"
 
@@ -29,8 +30,13 @@ struct Inputs {
   EngineSpec engine;         // empty where a formula needs none
   EstimatorOptions estimator_options;
   std::unique_ptr<Estimator> estimator;
+  std::shared_ptr<Plugins> plugins;  // never null; those that it names
   std::vector<std::string> warnings;
 };
+
+// How commands watch plug-ins: slow calls are told, and decide nothing, so that
+// a result does not depend on the machine.
+PluginOptions ToolPluginOptions();
 
 // InvalidArgument or NotFound as the reader of each part says.
 absl::StatusOr<Inputs> LoadInputs(const Arguments& args);

@@ -33,6 +33,21 @@ absl::StatusOr<PlanRequest> ReadRequest(const Arguments& args) {
   return request;
 }
 
+// What the chunk policy may emit, be it built in or not.
+absl::StatusOr<ChunkLimits> Reachable(const Inputs& inputs,
+                                      const ChunkLimits& limits) {
+  SchedulerOptions options;
+  options.chunk_policy = inputs.policy.chunk_policy.value_or("throttle");
+  TG_RETURN_IF_ERROR(
+      inputs.plugins->Apply(inputs.shape, inputs.engine, &options));
+  if (options.custom_chunk != nullptr) {
+    return options.custom_chunk->Reachable(limits);
+  }
+  TG_ASSIGN_OR_RETURN(const std::unique_ptr<ChunkPolicy> policy,
+                      CreateChunkPolicy(options.chunk_policy));
+  return policy->Reachable(limits);
+}
+
 }  // namespace
 
 absl::StatusOr<Planned> PlanFromArguments(const Arguments& args) {
@@ -47,10 +62,7 @@ absl::StatusOr<Planned> PlanFromArguments(const Arguments& args) {
   const ChunkLimits limits = ReadChunkLimits(policy);
   TG_RETURN_IF_ERROR(
       CheckLimits(planned.memory, limits, policy, &planned.warnings));
-  TG_ASSIGN_OR_RETURN(
-      const std::unique_ptr<ChunkPolicy> chunk_policy,
-      CreateChunkPolicy(policy.chunk_policy.value_or("throttle")));
-  planned.chunk = chunk_policy->Reachable(limits);
+  TG_ASSIGN_OR_RETURN(planned.chunk, Reachable(planned.inputs, limits));
   TG_ASSIGN_OR_RETURN(planned.plan,
                       PlanPrompt(*planned.inputs.estimator, planned.request,
                                  planned.memory, planned.chunk));

@@ -26,6 +26,7 @@ using nlohmann::ordered_json;
 constexpr char kBytesPattern[] =
     "^ *[0-9]{1,19}(\\.[0-9]+)? *([bB]|[kKmMgGtTpPeE][iI]?[bB])? *$";
 constexpr char kTokensPattern[] = "^ *[0-9]{1,15} *[kKmM]? *$";
+constexpr char kPluginPattern[] = "^plugin:.+$";
 constexpr char kDurationPattern[] =
     "^ *[0-9]{1,15}(\\.[0-9]{1,9})? *(ns|us|ms|s) *$";
 
@@ -58,7 +59,7 @@ ordered_json PlainSchema(const PolicyKey& key) {
     case PolicyType::kText:
       return {{"type", "string"}};
     case PolicyType::kWord:
-      return Words(key);
+      return key.plugin ? Or(Words(key), kPluginPattern) : Words(key);
     case PolicyType::kBytes:
       return Or(Integer(key), kBytesPattern);
     case PolicyType::kTokens:

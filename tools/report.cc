@@ -102,6 +102,7 @@ void PutRun(const ReportRun& run, JsonWriter& json) {
   } else {
     json.Put("error", run.error);
   }
+  PutPlugins(run.plugins, json);
 }
 
 std::string ReportPage(std::string_view title,

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tidegate/plugins.h"
 #include "tidegate/simulator.h"
 #include "tools/output.h"
 
@@ -56,10 +57,12 @@ struct ReportRun {
   // Absent where the run failed; its series and records are not needed.
   std::optional<SimulationResult> result;
   std::string error;
+  std::vector<PluginReport> plugins;
   Charts charts;
 };
 
-// policy, trace, ceiling_bytes, load, seed, then simulate's fields or `error`.
+// policy, trace, ceiling_bytes, load, seed, then simulate's fields or `error`,
+// and `plugins`.
 void PutRun(const ReportRun& run, JsonWriter& json);
 
 // The page. Names and messages may hold anything.

@@ -76,6 +76,9 @@ absl::StatusOr<PreparedSimulation> PrepareSimulation(PolicyFile merged,
   TG_ASSIGN_OR_RETURN(
       options.scheduler,
       MakeSchedulerOptions(policy, std::move(inputs.estimator), memory.base));
+  TG_RETURN_IF_ERROR(
+      inputs.plugins->Apply(inputs.shape, inputs.engine, &options.scheduler));
+  prepared.plugins = inputs.plugins;
   TG_ASSIGN_OR_RETURN(options.world.timer, MakeStepTimer(policy));
   if (options.world.timer != nullptr) {
     options.scheduler.time = options.world.timer->Model();

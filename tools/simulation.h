@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tidegate/plugins.h"
 #include "tidegate/policy_file.h"
 #include "tidegate/simulator.h"
 #include "tools/arguments.h"
@@ -21,6 +22,9 @@ namespace tidegate::tools {
 
 struct PreparedSimulation {
   SimulatorOptions options;  // may be copied and run on any thread
+  // What the policy names. A run that is to be the same whatever ran before
+  // needs its own: faults of plug-ins add up.
+  std::shared_ptr<const Plugins> plugins;
   ModelShape shape;
   std::vector<std::string> warnings;
 };

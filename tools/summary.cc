@@ -43,6 +43,41 @@ void PutSummary(const SimulationResult& result, JsonWriter& json) {
   json.Put("cache_evicted_blocks", result.cache_evicted_blocks);
 }
 
+void PutPlugins(const std::vector<PluginReport>& plugins, JsonWriter& json) {
+  if (plugins.empty()) return;
+  json.BeginArray("plugins");
+  for (const PluginReport& plugin : plugins) {
+    json.BeginObject();
+    json.Put("kind", plugin.kind);
+    json.Put("name", plugin.name);
+    json.Put("version", plugin.version);
+    json.Put("file", plugin.file);
+    json.Put("calls", plugin.calls);
+    json.Put("faults", plugin.faults);
+    json.Put("first_fault", plugin.first_fault);
+    json.Put("slow_calls", plugin.slow_calls);
+    json.Put("fallback", plugin.fallback);
+    json.Put("replaced", plugin.replaced);
+    json.End();
+  }
+  json.End();
+}
+
+std::string PluginTable(const std::vector<PluginReport>& plugins) {
+  if (plugins.empty()) return "";
+  TextTable table(
+      {"plug-in", "", "calls", "faults", ""},
+      {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kLeft});
+  for (const PluginReport& plugin : plugins) {
+    table.Add({plugin.kind, Concat(plugin.name, " ", plugin.version),
+               Grouped(plugin.calls), Grouped(plugin.faults),
+               plugin.replaced     ? Concat("replaced by ", plugin.fallback)
+               : plugin.faults > 0 ? Concat("overruled by ", plugin.fallback)
+                                   : ""});
+  }
+  return "\n" + table.ToString();
+}
+
 std::string SummaryTable(const SimulationResult& result) {
   TextTable table({"result", "", ""},
                   {Align::kLeft, Align::kRight, Align::kLeft});

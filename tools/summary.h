@@ -8,6 +8,7 @@
 
 #include <string>
 
+#include "tidegate/plugins.h"
 #include "tidegate/simulator.h"
 #include "tools/output.h"
 
@@ -19,6 +20,11 @@ namespace tidegate::tools {
 // slo_itl_s, good_requests, goodput_per_s; and what the prefix cache did.
 // Keys are put into the object that is open.
 void PutSummary(const SimulationResult& result, JsonWriter& json);
+
+// `plugins`: one object for each, where there are any.
+void PutPlugins(const std::vector<PluginReport>& plugins, JsonWriter& json);
+// The same for people; nothing where there are none.
+std::string PluginTable(const std::vector<PluginReport>& plugins);
 
 std::string SummaryTable(const SimulationResult& result);
 

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,8 @@ namespace tidegate {
 namespace internal {
 struct PolicyDocument;
 }  // namespace internal
+// What a plug-in is given: keys and values as text.
+using PluginOptionTable = std::map<std::string, std::string, std::less<>>;
 
 // A policy file's contents. Unset optionals take the defaults noted here; they
 // stay unset so that the command line can tell "not said" from "said".
@@ -62,6 +65,9 @@ struct PolicyFile {
   std::optional<std::string> table;      // CSV of measured rows
   FormulaOptions formula;
   std::optional<std::string> profile;  // written by `tidegate calibrate`
+  // Here and below: where `use` is "plugin:PATH", what the plug-in is given.
+  // PATH is that of the shared object, anchored at the policy file (plugins.h).
+  PluginOptionTable estimator_options;
 
   // [chunk]
   std::optional<std::string> chunk_policy;  // default "throttle"
@@ -69,6 +75,7 @@ struct PolicyFile {
   std::optional<Tokens> chunk_floor;
   std::optional<Tokens> chunk_quantum;
   std::optional<Duration> decode_stall;
+  PluginOptionTable chunk_options;
 
   // [step]: what the engine takes into one forward pass.
   std::optional<std::int64_t> step_sequences;  // default 1
@@ -85,11 +92,14 @@ struct PolicyFile {
   std::optional<std::string> admission_policy;  // default "reserve"
   std::optional<std::int64_t> queue_max;
   std::optional<std::int64_t> running_max;
+  PluginOptionTable admission_options;
   std::optional<std::string> order_policy;  // default "fcfs"
+  PluginOptionTable order_options;
 
   // [pressure]
   std::optional<std::string> pressure_policy;  // default "cheapest"
   std::optional<std::vector<std::string>> ladder;
+  PluginOptionTable pressure_options;
 
   // [cache]: a prefix cache for simulation; capacity in bytes, block in tokens.
   std::optional<Bytes> cache_capacity;

@@ -110,12 +110,11 @@ const BadFile kBadFiles[] = {
      "p.toml:2:7: order.use: expected one of fcfs, priority, shortest, fair, "
      "got "
      "\"random\""},
-    {"AWordOfALaterVersion",
+    {"APluginWithoutAPath",
      "[estimator]\n"
-     "use = \"plugin:mine.so\"\n",
-     "p.toml:2:7: estimator.use: expected one of fused, tiled, unfused, "
-     "catalog, table, formula, calibrated, got \"plugin:mine.so\", which this "
-     "version does not have"},
+     "use = \"plugin:\"\n",
+     "p.toml:2:7: estimator.use: expected the path of a shared object behind "
+     "\"plugin:\", got nothing"},
     {"AnEstimatorWithANeighbour",
      "[estimator]\n"
      "use = \"tabel\"\n",
@@ -167,11 +166,12 @@ const BadFile kBadFiles[] = {
      "[estimator]\n"
      "breakpoints_kv = 5\n",
      "p.toml:2:18: estimator.breakpoints_kv: expected an array, got 5"},
-    {"APluginOfALaterVersion",
+    {"APluginOptionThatIsATable",
      "[chunk]\n"
-     "use = \"plugin:mine.so\"\n",
-     "p.toml:2:7: chunk.use: expected one of fixed, throttle, equal_time, "
-     "efficient, got \"plugin:mine.so\", which this version does not have"},
+     "use = \"plugin:mine.so\"\n"
+     "options = { deep = { er = 1 } }\n",
+     "p.toml:3:11: chunk.options: option deep: expected a string, number or "
+     "boolean, got a table"},
     {"AWordAsANumber",
      "[order]\n"
      "use = 1\n",

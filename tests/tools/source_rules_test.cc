@@ -29,8 +29,8 @@ const std::vector<SourceFile>& Sources() {
     auto* all = new std::vector<SourceFile>;
     const fs::path root = TIDEGATE_SOURCE_DIR;
     for (const char* folder :
-         {"include", "estimators", "policies", "scheduler", "simulator",
-          "service", "tools", "bench", "examples", "tests"}) {
+         {"include", "estimators", "policies", "scheduler", "plugins",
+          "simulator", "service", "tools", "bench", "examples", "tests"}) {
       for (const auto& entry :
            fs::recursive_directory_iterator(root / folder)) {
         const std::string extension = entry.path().extension().string();
@@ -81,8 +81,9 @@ TEST(SourceRulesTest, NoFileIsSeveralIdeasInOneRoom) {
 }
 
 TEST(SourceRulesTest, DependenciesPointOneWay) {
-  const std::vector<std::string> order = {"estimators", "policies", "scheduler",
-                                          "simulator",  "service",  "tools"};
+  const std::vector<std::string> order = {
+      "estimators", "policies", "scheduler", "plugins",
+      "simulator",  "service",  "tools"};
   EXPECT_THAT(
       Offenders([&](const SourceFile& file) {
         const std::string folder = file.path.substr(0, file.path.find('/'));
@@ -151,7 +152,11 @@ TEST(SourceRulesTest, TheCoreReadsNoClockThreadRandomSourceOrFile) {
 
 TEST(SourceRulesTest, NothingThrows) {
   EXPECT_THAT(Offenders([](const SourceFile& file) {
-                if (file.path.starts_with("tests/")) return false;
+                // Plug-ins may: their wrapper catches it.
+                if (file.path.starts_with("tests/") ||
+                    file.path.starts_with("examples/plugins/")) {
+                  return false;
+                }
                 return Contains(file, "throw ");
               }),
               ::testing::IsEmpty());
