@@ -49,11 +49,14 @@ def python_names() -> Iterator[None]:
     try:
         yield
     except (ValueError, FileNotFoundError, RuntimeError) as error:
-        renamed = re.sub(r"--([a-z][a-z-]*[a-z])", lambda flag: flag[1].replace("-", "_"), str(error))
-        raise type(error)(renamed) from None
+        raise type(error)(_renamed(str(error))) from None
 
 
 def warn(lines: Iterable[str], stacklevel: int = 3) -> None:
     for line in lines:
         if line:
-            warnings.warn(line.removeprefix("warning: "), RuntimeWarning, stacklevel=stacklevel)
+            warnings.warn(_renamed(line.removeprefix("warning: ")), RuntimeWarning, stacklevel=stacklevel)
+
+
+def _renamed(message: str) -> str:
+    return re.sub(r"--([a-z][a-z-]*[a-z])", lambda flag: flag[1].replace("-", "_"), message)

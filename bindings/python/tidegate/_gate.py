@@ -230,8 +230,7 @@ class Gate:
         with self._lock:
             if self._closed:
                 raise Cancelled("the gate is closed")
-            if self._last_read is None or self._last_read + self._probe_interval <= self._clock():
-                self._read_memory()
+            self._read_memory()
             request.id = next(self._ids)
             with python_names():
                 request._submit(request.id)
