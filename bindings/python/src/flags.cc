@@ -16,11 +16,11 @@ using tools::Arguments;
 
 struct Single {
   std::string_view name;
-  std::optional<std::string> Arguments::* value;
+  std::optional<std::string> Arguments::*value;
 };
 struct Several {
   std::string_view name;
-  std::vector<std::string> Arguments::* values;
+  std::vector<std::string> Arguments::*values;
 };
 
 constexpr Single kSingle[] = {

@@ -87,7 +87,8 @@ NB_MODULE(_core, m) {
   using nb::literals::operator""_a;
 
   m.attr("version") = TIDEGATE_VERSION;
-  m.def("format_bytes", [](Bytes bytes) { return internal::FormatBytes(bytes); });
+  m.def("format_bytes",
+        [](Bytes bytes) { return internal::FormatBytes(bytes); });
   m.def("simulate", &Simulate, "flags"_a, "want_records"_a);
   m.def("compare", &Compare, "flags"_a);
   m.def(
@@ -123,10 +124,10 @@ NB_MODULE(_core, m) {
              const std::vector<std::pair<Tokens, Tokens>>& uncuttable,
              bool allocated, std::int64_t priority, std::string tenant,
              Bytes prefix_bytes, std::int64_t now) {
-            self.Submit(
-                id,
-                Request(prompt, cached, max_output, mask, uncuttable, allocated),
-                priority, std::move(tenant), prefix_bytes, now);
+            self.Submit(id,
+                        Request(prompt, cached, max_output, mask, uncuttable,
+                                allocated),
+                        priority, std::move(tenant), prefix_bytes, now);
           },
           "id"_a, "prompt"_a, "cached"_a, "max_output"_a, "mask"_a,
           "uncuttable"_a, "allocated"_a, "priority"_a, "tenant"_a,
@@ -169,9 +170,9 @@ NB_MODULE(_core, m) {
              const std::string& mask,
              const std::vector<std::pair<Tokens, Tokens>>& uncuttable,
              bool allocated, Bytes ceiling, Bytes idle, Bytes now) {
-            return self.Quote(
-                Request(prompt, cached, max_output, mask, uncuttable, allocated),
-                {.ceiling = ceiling, .idle = idle, .now = now});
+            return self.Quote(Request(prompt, cached, max_output, mask,
+                                      uncuttable, allocated),
+                              {.ceiling = ceiling, .idle = idle, .now = now});
           },
           "prompt"_a, "cached"_a, "max_output"_a, "mask"_a, "uncuttable"_a,
           "allocated"_a, "ceiling"_a, "idle"_a, "now"_a)

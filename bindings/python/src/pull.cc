@@ -97,11 +97,10 @@ nb::object Tuple(const StartDecode& start) {
   return nb::make_tuple("decode", start.id);
 }
 nb::object Tuple(const Answer& answer) {
-  return nb::make_tuple("answer", answer.id,
-                        std::string(OutcomeName(answer.outcome)),
-                        Code(answer.code), answer.reason,
-                        ArithmeticDict(answer.arithmetic),
-                        answer.largest_prompt_that_fits);
+  return nb::make_tuple(
+      "answer", answer.id, std::string(OutcomeName(answer.outcome)),
+      Code(answer.code), answer.reason, ArithmeticDict(answer.arithmetic),
+      answer.largest_prompt_that_fits);
 }
 
 bool Accepted(const absl::Status& status) {
@@ -126,8 +125,8 @@ Pull::Pull(const PullSetup& setup) {
   tools::Arguments args;
   PolicyFile policy = ValueOrThrow(ReadPolicy(setup, &args));
   if (setup.model_json.has_value()) {
-    ModelConfig config = ValueOrThrow(ParseModelConfig(
-        *setup.model_json, "model", policy.model_overrides));
+    ModelConfig config = ValueOrThrow(
+        ParseModelConfig(*setup.model_json, "model", policy.model_overrides));
     policy.model_shape = std::move(config.shape);
     warnings_ = std::move(config.warnings);
   }
@@ -250,9 +249,8 @@ nb::dict Pull::Quote(const PlanRequest& request, const Bases& bases) const {
     if (plan.ok() && plan->verdict == Verdict::kAdmit &&
         bases.now > bases.idle) {
       limits.base = bases.now;
-      const absl::StatusOr<Plan> now_plan =
-          PlanPrompt(Prices(), request, limits, chunk_,
-                     {.want_largest_prompt = false});
+      const absl::StatusOr<Plan> now_plan = PlanPrompt(
+          Prices(), request, limits, chunk_, {.want_largest_prompt = false});
       if (now_plan.ok() && now_plan->verdict == Verdict::kReject) {
         plan->verdict = Verdict::kWait;
         plan->reason = now_plan->reason;

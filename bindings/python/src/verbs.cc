@@ -31,7 +31,8 @@ nb::list Column(const Rows& rows, Get get) {
 nb::dict RecordColumns(const std::vector<RequestRecord>& records) {
   using R = RequestRecord;
   nb::dict columns;
-  columns["arrival_s"] = Column(records, [](const R& r) { return r.arrival_s; });
+  columns["arrival_s"] =
+      Column(records, [](const R& r) { return r.arrival_s; });
   columns["prompt_tokens"] =
       Column(records, [](const R& r) { return r.prompt_tokens; });
   columns["output_tokens"] =

@@ -12,8 +12,8 @@
 
 namespace tidegate::python {
 
-// (summary as JSON, warnings as text, records as a dict of columns: empty unless
-// they are asked for).
+// (summary as JSON, warnings as text, records as a dict of columns: empty
+// unless they are asked for).
 nanobind::tuple Simulate(const Flags& flags, bool want_records);
 // (runs as JSON, warnings as text).
 nanobind::tuple Compare(const Flags& flags);
