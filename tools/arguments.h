@@ -6,12 +6,17 @@
 #ifndef TIDEGATE_TOOLS_ARGUMENTS_H_
 #define TIDEGATE_TOOLS_ARGUMENTS_H_
 
+#include <functional>
 #include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+
+namespace tidegate {
+struct SimulationResult;
+}
 
 namespace tidegate::tools {
 
@@ -76,6 +81,8 @@ struct Streams {
   std::ostream& out;
   std::ostream& err;
   bool err_is_terminal = false;
+  // Of simulate: what came of it, for callers in the same process.
+  std::function<void(const SimulationResult&)> on_result;
 };
 
 // The verbs. Each returns its exit code, or a status: InvalidArgument and

@@ -87,6 +87,7 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   // Of a run that failed too: it shows how it came to that.
   if (timeline.has_value()) timeline->Finish();
   if (!result.ok()) return result.status();
+  if (io.on_result) io.on_result(*result);
 
   const std::vector<PluginReport> plugins = prepared.plugins->Reports();
   PrintWarnings(PluginWarnings(plugins), io.err);
