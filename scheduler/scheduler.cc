@@ -127,6 +127,9 @@ absl::StatusOr<SchedulerOptions> MakeSchedulerOptions(
   options.memory.base = policy.base.value_or(base);
   options.memory.headroom = policy.headroom.value_or(0);
   options.memory.max_allocation = policy.max_allocation;
+  options.kv_pool.blocks = policy.kv_blocks.value_or(options.kv_pool.blocks);
+  options.kv_pool.block_tokens =
+      policy.kv_block.value_or(options.kv_pool.block_tokens);
   options.chunk.max = policy.chunk_max.value_or(options.chunk.max);
   options.chunk.floor = policy.chunk_floor.value_or(options.chunk.floor);
   options.chunk.quantum = policy.chunk_quantum.value_or(options.chunk.quantum);

@@ -38,7 +38,10 @@ std::string_view OutcomeName(Outcome outcome) {
 }
 
 Driver::Driver(DriverOptions options)
-    : options_(std::move(options)), world_(options_.world) {
+    : options_(std::move(options)), world_([this] {
+        options_.world.kv_in_pool = options_.scheduler.kv_pool.blocks > 0;
+        return options_.world;
+      }()) {
   for (std::size_t i = 0; i < options_.requests.size(); ++i) {
     options_.requests[i].arrive.id = i + 1;
   }
@@ -47,6 +50,7 @@ Driver::Driver(DriverOptions options)
 
 absl::Status Driver::Run() {
   TG_CHECK(scheduler_ == nullptr);
+  TG_RETURN_IF_ERROR(CheckPool());
   TG_ASSIGN_OR_RETURN(scheduler_, Scheduler::Create(options_.scheduler));
   const auto is_observe = [](const TimedInput& input) {
     return std::holds_alternative<Observe>(input.input);
@@ -179,6 +183,9 @@ absl::Status Driver::EndStep(StepId id) {
     }
   }
   if (!running.step.fits) {
+    for (const auto& [index, blocks] : running.blocks) {
+      TakeBlocks(options_.requests[index], -blocks);
+    }
     for (const auto* indices : {&running.requests, &running.decodes}) {
       for (const std::size_t index : *indices) {
         options_.requests[index].rests_until = now_ + kLongestPause;

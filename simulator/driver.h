@@ -29,6 +29,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -80,6 +81,7 @@ struct DrivenRequest {
   Tokens lost = 0;     // promised as cached, dropped before admission
   Bytes resident = 0;  // KV of its own, and outputs of encoders
   LiveOutputs outputs;
+  std::int64_t blocks = 0;  // of the KV pool
   Instant decode_start{};
   Tokens decoded = 0;
   Tokens kept = 0;  // generated before a preemption, computed with the prompt
@@ -175,6 +177,8 @@ class Driver {
     std::vector<std::size_t> decodes;   // with a decode token in it
     std::vector<std::size_t> encodes;   // items of the first request
     World::Step step;
+    // Of the KV pool, that each request takes with it.
+    std::vector<std::pair<std::size_t, std::int64_t>> blocks;
     Bytes price = 0;
     Duration took{};
   };
@@ -218,6 +222,14 @@ class Driver {
   absl::Status DoAdmit(const Admit& action);
   absl::Status DoRunStep(const RunStep& action);
   absl::Status CheckStep(const RunStep& action) const;
+  // driver_pool.cc: the engine's KV pool, where it has one.
+  absl::Status CheckPool() const;
+  // Takes the blocks of a step that is about to run.
+  absl::Status TakeStepBlocks(const RunStep& action, RunningStep* running);
+  void TakeBlocks(DrivenRequest& request, std::int64_t blocks) {
+    request.blocks += blocks;
+    blocks_used_ += blocks;
+  }
   absl::Status CheckEncodes(const RunStep& action) const;
   absl::Status CheckDecodes(const RunStep& action) const;
   absl::Status CheckChunk(const RunStep& step, const StepChunk& chunk) const;
@@ -247,6 +259,7 @@ class Driver {
   }
 
   DriverOptions options_;
+  std::int64_t blocks_used_ = 0;  // of the KV pool
   World world_;
   std::unique_ptr<Scheduler> scheduler_;
   DriverTotals totals_;

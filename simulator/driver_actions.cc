@@ -220,6 +220,7 @@ absl::Status Driver::DoRunStep(const RunStep& action) {
     encoders =
         LoadOf(Find(chunk.id)->arrive.request, running.encodes, chunk.kv_len);
   }
+  TG_RETURN_IF_ERROR(TakeStepBlocks(action, &running));
   running.step = world_.Start(chunks, decode_kv, encoders);
   if (running.step.fits) {
     running.took = running.step.took + world_.PrefillTime(lost);
@@ -355,6 +356,7 @@ void Driver::Release(DrivenRequest& request) {
   request.pinned = 0;
   request.lost = 0;
   request.outputs.clear();
+  TakeBlocks(request, -request.blocks);
   world_.AddResident(-std::exchange(request.resident, 0));
   decoding_.erase(IndexOf(request));
 }

@@ -125,6 +125,9 @@ World::World(WorldSetup setup)
       !setup_.options.kv_bytes_per_token.has_value() && truth.KvPreallocated()
           ? setup_.options.resident_extra_per_token
           : slope;
+  if (setup_.kv_in_pool) {
+    token_bytes_ = setup_.options.resident_extra_per_token;
+  }
   if (setup_.cache.has_value() && setup_.cache->capacity != 0) {
     cache_.emplace(setup_.cache->block, SatMul(setup_.cache->block, slope),
                    setup_.cache->capacity);
@@ -230,7 +233,7 @@ World::Need World::NeedOf(std::span<const Chunk> chunks,
 
 Bytes World::GrowthOf(const Chunk& chunk) const {
   const WorldOptions& options = setup_.options;
-  if (options.kv_bytes_per_token.has_value()) {
+  if (setup_.kv_in_pool || options.kv_bytes_per_token.has_value()) {
     return SatMul(chunk.n, token_bytes_);
   }
   return SatAdd(options.truth->Total({.chunks = {&chunk, 1}}).resident_bytes,
@@ -418,7 +421,7 @@ Bytes World::DecodeBytes(Tokens tokens) const {
 
 Bytes World::AdmissionBytes(Tokens tokens, Tokens chunk) const {
   const WorldOptions& options = setup_.options;
-  if (options.kv_bytes_per_token.has_value() ||
+  if (setup_.kv_in_pool || options.kv_bytes_per_token.has_value() ||
       !options.truth->KvPreallocated()) {
     return 0;
   }

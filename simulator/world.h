@@ -61,6 +61,9 @@ struct WorldSetup {
   // that World speaks of. Empty: one.
   std::vector<RankLimits> ranks;
 
+  // KV lies in a pool that `base` counts: sequences add no bytes.
+  bool kv_in_pool = false;
+
   // Unset: no prefix cache, and cached tokens are taken as the caller states
   // them.
   std::optional<PrefixCacheOptions> cache;

@@ -53,8 +53,10 @@ struct PolicyFile {
   std::optional<Bytes> base;      // default: weight bytes if known, else 0
   std::optional<Bytes> headroom;  // default 0
   std::optional<Bytes> max_allocation;
-  std::optional<std::string> probe;     // default "none"; CreateMemoryProbe()
-  std::optional<Duration> reading_lag;  // default 0
+  std::optional<std::int64_t> kv_blocks;  // default 0: no pool
+  std::optional<Tokens> kv_block;         // default 16
+  std::optional<std::string> probe;       // default "none"; CreateMemoryProbe()
+  std::optional<Duration> reading_lag;    // default 0
 
   // [estimator]
   std::optional<std::string> estimator;  // default "catalog"
