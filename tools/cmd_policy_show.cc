@@ -159,12 +159,11 @@ void AddOptions(const PolicyFile& policy, const TomlNode* said,
 void AddPluginOptions(const PolicyKey& key, const TomlNode& said,
                       std::vector<Shown>* list) {
   for (const TomlEntry& entry : said.entries) {
-    list->push_back({.key = Concat(key.table, ".options.", entry.key),
-                     .text = Plain(entry.value),
-                     .number = std::nullopt,
-                     .origin = "file",
-                     .line = entry.value.line,
-                     .note = ""});
+    Shown shown;
+    shown.key = Concat(key.table, ".options.", entry.key);
+    shown.text = Plain(entry.value);
+    SetOrigin(entry.value, &shown);
+    list->push_back(std::move(shown));
   }
 }
 
