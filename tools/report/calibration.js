@@ -44,7 +44,7 @@
 
   // How rows are drawn; a row is of the first kind that it fits.
   const kinds = [
-    {name: 'outlier, left out of the fit', colour: '--limit', symbol: 'triangle', size: 10,
+    {name: 'outliers, left out of the fit', colour: '--limit', symbol: 'triangle', size: 10,
      fits: (row) => row[OUTLIER] === 1},
     {name: `under-priced by more than ${format.bytes(data.rounding_bytes, 0)}`,
      colour: '--c1', symbol: 'diamond', size: 11,
@@ -52,7 +52,7 @@
     {name: `below ${format.bytes(data.ratio_from_bytes, 0)}, in no percentile`,
      colour: '--c7', symbol: 'circle', size: 5,
      fits: (row) => row[MEASURED] < data.ratio_from_bytes},
-    {name: 'row', colour: '--c0', symbol: 'circle', size: 6, fits: () => true},
+    {name: 'rows', colour: '--c0', symbol: 'circle', size: 6, fits: () => true},
   ];
 
   // Rounds outwards, so that no mark lies on the edge. Powers of `logBase` give
@@ -70,7 +70,8 @@
     return {...ends, min: Math.max(0, low - pad), max: high + pad};
   }
 
-  const bytes = (value) => format.bytes(value, value < 10 * 2 ** 30 ? 0 : 1);
+  // On axes: "16 GiB", "1.5 GiB".
+  const bytes = (value) => format.bytes(value, 1).replace('.0 ', ' ');
 
   // Bytes on a linear axis: lines at round ones.
   function bytesAxis(name, values, logFrom, extra = {}) {
@@ -100,7 +101,7 @@
       const group = groups.get(kind);
       return {
         type: 'scatter', name: kind.name, symbol: kind.symbol,
-        symbolSize: kind.size, z: 4 + kinds.length - kinds.indexOf(kind),
+        symbolSize: kind.size, z: 5 + kinds.length - kinds.indexOf(kind),
         itemStyle: {color: css(kind.colour), opacity: kind.symbol === 'circle' ? 0.6 : 0.95},
         data: group.map(place),
         tooltip: {valueFormatter: (_, at) => describe(group[at])},
@@ -108,11 +109,18 @@
     });
   }
 
-  function frame() {
+  function frame(series) {
     const parts = base();
     return {
       ...parts,
-      grid: {...parts.grid, left: 78, top: 34, bottom: 78},
+      grid: {...parts.grid, left: 78},
+      // Lines as they are drawn, and each kind of row with its mark.
+      legend: {
+        ...parts.legend, icon: 'inherit', itemWidth: 16, itemHeight: 10,
+        data: series.filter(({name}) => name !== '').map(
+            ({type, name, symbol}) => type === 'line' ? {name} : {name, icon: symbol}),
+      },
+      series,
       tooltip: {...parts.tooltip, trigger: 'item', extraCssText: 'white-space: pre-line'},
       toolbox: {
         ...parts.toolbox,
@@ -130,34 +138,41 @@
     const prices = chart.rows.map((row) => row[STATIC]);
     const low = prices.reduce((a, b) => Math.min(a, b));
     const high = prices.reduce((a, b) => Math.max(a, b));
+    // The dashed line is on top: where nothing is corrected the two are one.
     const line = (name, colour, type, points) => ({
-      type: 'line', name, data: points, showSymbol: false, silent: true,
-      lineStyle: {color: css(colour), width: 2, type},
-      itemStyle: {color: css(colour)}, z: 3,
+      type: 'line', name, data: points, symbol: 'none', silent: true,
+      lineStyle: {color: css(colour), width: type === 'dashed' ? 1.5 : 2.5, type},
+      itemStyle: {color: css(colour)}, z: type === 'dashed' ? 4 : 3,
     });
     return {
-      ...frame(),
+      ...frame([
+        line('fitted price', '--c2', 'solid', chart.line),
+        line('measured = static price', '--ink', 'dashed', [[low, low], [high, high]]),
+        ...scatter(chart.rows, (row) => [row[STATIC], row[MEASURED]]),
+      ]),
       xAxis: bytesAxis('static price', prices, 30),
       yAxis: bytesAxis('', chart.rows.flatMap((row) => [row[MEASURED], row[PRICE]]), 30),
-      series: [
-        line('measured as the static price', '--soft', 'dashed', [[low, low], [high, high]]),
-        line('fitted price', '--c2', 'solid', chart.line),
-        ...scatter(chart.rows, (row) => [row[STATIC], row[MEASURED]]),
-      ],
     };
   }
 
   function residuals(route, chart) {
     const ratios = chart.rows.map((row) => row[PRICE] / row[MEASURED]);
     return {
-      ...frame(),
-      xAxis: bytesAxis('static price', chart.rows.map((row) => row[STATIC]), 30),
-      yAxis: axis('', format.short, range([1, ...ratios], 8)),
-      series: [
+      ...frame([
         ...scatter(chart.rows, (row) => [row[STATIC], row[PRICE] / row[MEASURED]]),
         limits([{yAxis: 1, label: {show: false}}]),
-      ],
+      ]),
+      xAxis: bytesAxis('static price', chart.rows.map((row) => row[STATIC]), 30),
+      yAxis: axis('', format.short, range([1, ...ratios], 8)),
     };
+  }
+
+  function priceOf(route) {
+    if (route.factor === 1 && route.fixed_bytes === 0) {
+      return 'price = static price: no line fits better';
+    }
+    const fixed = route.fixed_bytes > 0 ? `${format.bytes(route.fixed_bytes)} + ` : '';
+    return `price = ${fixed}${factor(route.factor)} × static price`;
   }
 
   const drawings = [];
@@ -176,8 +191,7 @@
     add(box, 'h2', `${route.label} · ${route.route}`);
     add(box, 'p', [
       `${route.engine} ${route.version} on ${route.device}`,
-      `price = ${route.fixed_bytes > 0 ? `${format.bytes(route.fixed_bytes)} + ` : ''}` +
-          `${factor(route.factor)} × static price`,
+      priceOf(route),
       `${format.count(route.rows)} rows` +
           (route.outliers > 0 ? `, ${format.count(route.outliers)} left out` : ''),
     ].join(' · '), 'note');
