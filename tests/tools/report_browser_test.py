@@ -253,12 +253,11 @@ class ReportTest(unittest.TestCase):
         data = json.loads(self.driver.find_element(By.ID, "data").get_attribute("textContent"))
         self.assertEqual(data["routes"], out["routes"])
         self.assertGreater(len(out["refused"]), 0)
-        fitted = out["routes"] + [{"rows": refused["rows"], "label": refused["model"], "route": refused["route"]}
-                                  for refused in out["refused"]]
-        self.check_table(fitted, cells=1)
-        errors = self.driver.find_elements(By.CSS_SELECTOR, "td.error")
-        self.assertEqual(len(errors), len(out["refused"]))
-        self.assertEqual(len(self.driver.find_elements(By.CSS_SELECTOR, ".route")), len(out["routes"]))
+        self.check_table(out["routes"], cells=9)
+        refused = self.driver.find_elements(By.CSS_SELECTOR, "#refused td[data-key=reason]")
+        self.assertEqual([cell.get_attribute("textContent") for cell in refused],
+                         [route["reason"] for route in out["refused"]])
+        self.assertEqual(len(self.driver.find_elements(By.CSS_SELECTOR, "section.route")), len(out["routes"]))
         for theme in ("light", "dark"):
             self.set_theme(theme)
             self.wait_for(lambda: (self.ink("fit-0", ["--c2"]) or [0])[0] > 30)

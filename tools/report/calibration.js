@@ -16,13 +16,7 @@
   const share = (value) => value === 0 ? '–' : ratio(value);
 
   const page = {
-    runs: [
-      ...data.routes,
-      ...data.refused.map((refused) => ({
-        engine: refused.engine, label: refused.model, route: refused.route,
-        rows: refused.rows, error: refused.reason,
-      })),
-    ],
+    runs: data.routes,
     columns: () => [
       {...table.text('label', 'model', String),
        link: (index) => `#route-${index}`},
@@ -37,8 +31,17 @@
       table.number('rows_below', 'below the price', format.count),
       table.number('rows_under', 'under-priced', format.count),
     ],
-    errorFrom: 'outliers',
-    errorWord: 'not fitted',
+    sort: {key: null, descending: false},
+  };
+
+  const refused = {
+    runs: data.refused,
+    columns: () => [
+      table.text('model', 'model', String),
+      table.text('route', 'route', String),
+      table.number('rows', 'rows', format.count),
+      table.text('reason', 'reason', String),
+    ],
     sort: {key: null, descending: false},
   };
 
@@ -70,8 +73,9 @@
     return {...ends, min: Math.max(0, low - pad), max: high + pad};
   }
 
-  // On axes: "16 GiB", "1.5 GiB".
-  const bytes = (value) => format.bytes(value, 1).replace('.0 ', ' ');
+  // On axes: "16 GiB", "1.75 GiB".
+  const bytes = (value) =>
+      format.bytes(value).replace(/(\.\d*?)0+ /, '$1 ').replace('. ', ' ');
 
   // Bytes on a linear axis: lines at round ones.
   function bytesAxis(name, values, logFrom, extra = {}) {
@@ -229,6 +233,7 @@
 
   function draw() {
     table.draw(page, document.getElementById('runs'), new Set());
+    table.draw(refused, document.getElementById('refused'), new Set());
     for (const drawing of drawings) {
       if (near.has(drawing)) {
         drawOne(drawing);
@@ -251,6 +256,9 @@
       'Price = fixed + factor × static price. Percentiles of price / measured: rows from ' +
       `${format.bytes(data.ratio_from_bytes, 0)} on, without outliers. Below the price: rows measured ` +
       `at no more than it. Under-priced: rows measured more than ${rounding} above it.`;
+  document.getElementById('refusals').hidden = data.refused.length === 0;
+  document.getElementById('refusals-count').textContent =
+      `${many(data.refused.length, 'route')} not fitted, and why`;
   data.routes.forEach(buildRoute);
   theme.follow(draw);
   for (const drawing of drawings) watch.observe(drawing.element);

@@ -62,7 +62,7 @@ const table = (() => {
       }
       cell.dataset.key = column.key;
       cell.dataset.value = value;
-      if (column.link && run.error === undefined) {
+      if (column.link) {
         const link = document.createElement('a');
         link.href = column.link(index);
         link.textContent = column.show(value);
