@@ -224,17 +224,24 @@ asio::awaitable<ShutdownReport> ShutDown(std::shared_ptr<Loop> loop,
       std::move(start), asio::use_awaitable);
 }
 
+struct Reloaded {
+  std::shared_ptr<const SchedulerOptions> options;
+  TenantPolicies tenants;
+};
+
+// One pointer goes through the coroutine: g++ 12 was seen to corrupt what a
+// lambda captures by value when that lies in a co_await expression.
 asio::awaitable<absl::Status> ReloadWith(
-    std::shared_ptr<Loop> loop, std::shared_ptr<const SchedulerOptions> options,
-    TenantPolicies tenants) {
-  auto start = [loop = std::move(loop), options = std::move(options),
-                tenants = std::move(tenants)](auto handler) mutable {
+    std::shared_ptr<Loop> loop, std::shared_ptr<const Reloaded> reloaded) {
+  auto start = [loop = std::move(loop),
+                reloaded = std::move(reloaded)](auto handler) mutable {
     const std::shared_ptr<Loop> to = std::move(loop);
     auto waiter = std::make_shared<Waiter<decltype(handler), absl::Status>>(
         std::move(handler), to->strand());
-    to->Post([options = std::move(options), tenants = std::move(tenants),
-              waiter, loop = to.get()](Front& front) {
-      const absl::Status status = front.Reload(options, tenants);
+    to->Post([reloaded = std::move(reloaded), waiter,
+              loop = to.get()](Front& front) {
+      const absl::Status status =
+          front.Reload(reloaded->options, reloaded->tenants);
       loop->AfterTurn([waiter, status] { waiter->Resume(status); });
     });
   };
@@ -259,8 +266,9 @@ class AsioService final : public Service {
   }
   asio::awaitable<absl::Status> Reload(const ServicePolicy& policy) override {
     return ReloadWith(
-        loop_, std::make_shared<const SchedulerOptions>(policy.scheduler),
-        policy.tenants);
+        loop_, std::make_shared<const Reloaded>(Reloaded{
+                   std::make_shared<const SchedulerOptions>(policy.scheduler),
+                   policy.tenants}));
   }
   asio::awaitable<ShutdownReport> Shutdown(ShutdownOptions options) override {
     return ShutDown(loop_, options);

@@ -37,16 +37,27 @@ std::string CsvField(std::string_view text) {
   return field + "\"";
 }
 
-void AddPlotRows(const std::string& engine, const CalibrationRow& like,
-                 const std::vector<MeasuredPrice>& rows, const ProfileFit& fit,
-                 std::string* plot) {
+std::vector<CalibratedRow> FittedRows(const std::vector<MeasuredPrice>& rows,
+                                      const ProfileFit& fit) {
+  std::vector<CalibratedRow> fitted;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const Bytes fitted = fit.entry.correction.Apply(rows[i].static_bytes);
+    fitted.push_back(
+        {.price = rows[i],
+         .fitted_bytes = fit.entry.correction.Apply(rows[i].static_bytes),
+         .outlier = fit.outlier[i]});
+  }
+  return fitted;
+}
+
+void AddPlotRows(const std::string& engine, const CalibrationRow& like,
+                 const std::vector<CalibratedRow>& rows, std::string* plot) {
+  for (const CalibratedRow& row : rows) {
     *plot += Concat(CsvField(engine), ",", CsvField(like.model), ",",
-                    CsvField(like.route), ",", rows[i].n, ",", rows[i].kv_len,
-                    ",", rows[i].static_bytes, ",", rows[i].measured_bytes, ",",
-                    fitted, ",", fitted - rows[i].measured_bytes, ",",
-                    fit.outlier[i] ? "1" : "0", "\n");
+                    CsvField(like.route), ",", row.price.n, ",",
+                    row.price.kv_len, ",", row.price.static_bytes, ",",
+                    row.price.measured_bytes, ",", row.fitted_bytes, ",",
+                    row.fitted_bytes - row.price.measured_bytes, ",",
+                    row.outlier ? "1" : "0", "\n");
   }
 }
 
@@ -125,7 +136,9 @@ Calibrated Calibrate(const std::vector<CalibrationRow>& rows) {
            .reason = std::string(fit.status().message())});
       continue;
     }
-    AddPlotRows(std::get<0>(key), like, prices, *fit, &calibrated.plot);
+    std::vector<CalibratedRow> fitted = FittedRows(prices, *fit);
+    AddPlotRows(std::get<0>(key), like, fitted, &calibrated.plot);
+    calibrated.rows.push_back(std::move(fitted));
     ProfileEntry entry = fit->entry;
     entry.engine = like.engine.name;
     entry.version = like.engine.version;

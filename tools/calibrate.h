@@ -59,12 +59,21 @@ struct RefusedFit {
   std::string reason;
 };
 
+// A row of a route that was fitted.
+struct CalibratedRow {
+  internal::MeasuredPrice price;
+  Bytes fitted_bytes = 0;
+  bool outlier = false;
+};
+
 struct Calibrated {
   internal::Profile profile;        // entries by engine, model and route
   std::vector<std::string> labels;  // per entry
+  // Per entry, in the order in which they were read.
+  std::vector<std::vector<CalibratedRow>> rows;
   std::vector<RefusedFit> refused;
   // CSV: engine, model, route, n, kv_len, static, measured and fitted bytes,
-  // outlier. What a plot of fit and residuals needs.
+  // outlier. For plotting tools; ours is calibrate_page.h.
   std::string plot;
 };
 

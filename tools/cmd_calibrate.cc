@@ -15,6 +15,7 @@
 #include "tidegate/status.h"
 #include "tools/arguments.h"
 #include "tools/calibrate.h"
+#include "tools/calibrate_page.h"
 #include "tools/inputs.h"
 #include "tools/output.h"
 
@@ -78,8 +79,28 @@ absl::StatusOr<std::optional<CalibrationRun>> ReadRun(
                      .model = internal::ModelKey((*inputs)->shape)});
 }
 
-std::string ToText(const Calibrated& calibrated, const std::string& path,
-                   const std::string& plot) {
+// What is written: the profile, and beside it the rows as a table and a page.
+struct Paths {
+  std::string profile;
+  std::string plot;
+  std::string page;
+};
+
+absl::StatusOr<Paths> PathsOf(const std::string& out) {
+  const auto beside = [&out](const char* extension) {
+    return std::filesystem::path(out).replace_extension(extension).string();
+  };
+  Paths paths{
+      .profile = out, .plot = beside(".plot.csv"), .page = beside(".html")};
+  if (paths.page == out) {
+    return InvalidArgument("--out: expected the name of the profile, such as ",
+                           beside(".toml"),
+                           ", got that of the page beside it, \"", out, "\"");
+  }
+  return paths;
+}
+
+std::string ToText(const Calibrated& calibrated, const Paths& paths) {
   TextTable table(
       {"model", "route", "rows", "outliers", "factor", "fixed",
        "measured/price", "fitted/measured p95", "max"},
@@ -107,49 +128,20 @@ std::string ToText(const Calibrated& calibrated, const std::string& path,
     text += Concat("  ", refused.engine, " (", refused.model, ") ",
                    refused.route, ": ", refused.reason, "\n");
   }
-  text += Concat("\n", path, ": ", calibrated.profile.entries.size(),
-                 calibrated.profile.entries.size() == 1 ? " route" : " routes",
-                 "\n", plot, ": rows, fit and residuals, to plot\n");
+  text +=
+      Concat("\n", paths.profile, ": ", calibrated.profile.entries.size(),
+             calibrated.profile.entries.size() == 1 ? " route\n" : " routes\n",
+             paths.page, ": fit and residuals, drawn\n", paths.plot,
+             ": the same rows as a table\n");
   return text;
 }
 
-std::string ToJson(const Calibrated& calibrated, const std::string& path,
-                   const std::string& plot) {
+std::string ToJson(const Calibrated& calibrated, const Paths& paths) {
   JsonWriter json;
-  json.Put("profile", std::string_view(path));
-  json.Put("plot", std::string_view(plot));
-  json.BeginArray("routes");
-  for (std::size_t i = 0; i < calibrated.profile.entries.size(); ++i) {
-    const ProfileEntry& entry = calibrated.profile.entries[i];
-    json.BeginObject();
-    json.Put("engine", std::string_view(entry.engine));
-    json.Put("version", std::string_view(entry.version));
-    json.Put("device", std::string_view(entry.device));
-    json.Put("model", std::string_view(entry.model));
-    json.Put("label", std::string_view(calibrated.labels[i]));
-    json.Put("route", std::string_view(entry.route));
-    json.Put("rows", entry.rows);
-    json.Put("outliers", entry.outliers);
-    json.Put("factor", Factor(entry));
-    json.Put("fixed_bytes", entry.correction.fixed);
-    json.Put("fitted_p50", entry.fitted_p50);
-    json.Put("fitted_p95", entry.fitted_p95);
-    json.Put("fitted_max", entry.fitted_max);
-    json.Put("residual_max_bytes", entry.residual_max);
-    json.End();
-  }
-  json.End();
-  json.BeginArray("refused");
-  for (const RefusedFit& refused : calibrated.refused) {
-    json.BeginObject();
-    json.Put("engine", std::string_view(refused.engine));
-    json.Put("model", std::string_view(refused.model));
-    json.Put("route", std::string_view(refused.route));
-    json.Put("rows", refused.rows);
-    json.Put("reason", std::string_view(refused.reason));
-    json.End();
-  }
-  json.End();
+  json.Put("profile", paths.profile);
+  json.Put("plot", paths.plot);
+  json.Put("page", paths.page);
+  PutCalibrated(calibrated, json);
   return json.ToString();
 }
 
@@ -159,6 +151,7 @@ absl::StatusOr<int> RunCalibrate(const Arguments& args, Streams& io) {
   if (!args.out.has_value()) {
     return InvalidArgument("missing --out: where the profile is written");
   }
+  TG_ASSIGN_OR_RETURN(const Paths paths, PathsOf(*args.out));
   TG_RETURN_IF_ERROR(CheckDate(args.date.value_or("")));
   ValidateOptions options;
   options.with_scratch = args.with_scratch;
@@ -189,13 +182,14 @@ absl::StatusOr<int> RunCalibrate(const Arguments& args, Streams& io) {
     calibrated.profile.files.push_back(
         std::filesystem::path(file).filename().string());
   }
-  const std::string plot =
-      std::filesystem::path(*args.out).replace_extension(".plot.csv").string();
+  const std::string title =
+      Concat("Calibration: ",
+             std::filesystem::path(paths.profile).filename().string());
   TG_RETURN_IF_ERROR(
-      Write(*args.out, internal::WriteProfile(calibrated.profile)));
-  TG_RETURN_IF_ERROR(Write(plot, calibrated.plot));
-  io.out << (args.json ? ToJson(calibrated, *args.out, plot)
-                       : ToText(calibrated, *args.out, plot));
+      Write(paths.profile, internal::WriteProfile(calibrated.profile)));
+  TG_RETURN_IF_ERROR(Write(paths.plot, calibrated.plot));
+  TG_RETURN_IF_ERROR(Write(paths.page, CalibrationPage(title, calibrated)));
+  io.out << (args.json ? ToJson(calibrated, paths) : ToText(calibrated, paths));
   return kExitDone;
 }
 

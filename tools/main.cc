@@ -296,7 +296,8 @@ CommandLine::CommandLine() {
   Texts(calibrate, "FILE", &args_.files, "",
         "Tables as validate reads them, or events.jsonl of a run");
   Text(calibrate, "--out", &args_.out, "FILE",
-       "The profile; rows and residuals go beside it as .plot.csv");
+       "The profile; beside it a page that draws fit and residuals (.html) "
+       "and their table (.plot.csv)");
   Text(calibrate, "--date", &args_.date, "YYYY-MM-DD",
        "When the rows were measured, for the record");
   calibrate->add_flag("--with-scratch", args_.with_scratch,

@@ -5,69 +5,11 @@
 
 #include <cmath>
 
-#include "estimators/text.h"
-#include "tidegate/status.h"
-#include "tools/report_assets.h"
+#include "tools/report_page.h"
 #include "tools/summary.h"
 
 namespace tidegate::tools {
 namespace {
-
-using internal::Concat;
-
-std::string_view Asset(std::string_view file) {
-  for (const internal::EmbeddedText& asset : internal::report_assets()) {
-    if (asset.file == file) return asset.text;
-  }
-  TG_CHECK(false);
-  return {};
-}
-
-// JSON that may stand in a script element: nothing in it can end the element
-// or open a comment.
-std::string ForScript(std::string_view json) {
-  std::string safe;
-  safe.reserve(json.size());
-  for (const char c : json) {
-    switch (c) {
-      case '<':
-        safe += "\\u003c";
-        break;
-      case '>':
-        safe += "\\u003e";
-        break;
-      case '&':
-        safe += "\\u0026";
-        break;
-      default:
-        safe += c;
-    }
-  }
-  return safe;
-}
-
-std::string ForText(std::string_view text) {
-  std::string safe;
-  for (const char c : text) {
-    switch (c) {
-      case '<':
-        safe += "&lt;";
-        break;
-      case '>':
-        safe += "&gt;";
-        break;
-      case '&':
-        safe += "&amp;";
-        break;
-      case '"':
-        safe += "&quot;";
-        break;
-      default:
-        safe += c;
-    }
-  }
-  return safe;
-}
 
 // A pixel is a thousandth of a chart: seven digits are more than it shows.
 double Rounded(double value) {
@@ -126,26 +68,7 @@ std::string ReportPage(std::string_view title,
     json.End();
   }
   json.End();
-
-  // One pass over the frame: what is put in is not searched again.
-  std::string page;
-  std::string_view frame = Asset("report.html");
-  while (true) {
-    const std::size_t open = frame.find("{{");
-    page += frame.substr(0, open);
-    if (open == std::string_view::npos) return page;
-    const std::size_t close = frame.find("}}", open);
-    TG_CHECK(close != std::string_view::npos);
-    const std::string_view name = frame.substr(open + 2, close - open - 2);
-    if (name == "title") {
-      page += ForText(title);
-    } else if (name == "data") {
-      page += ForScript(json.ToLine());
-    } else {
-      page += Asset(name);
-    }
-    frame.remove_prefix(close + 2);
-  }
+  return FillPage("report.html", title, json.ToLine());
 }
 
 }  // namespace tidegate::tools

@@ -24,13 +24,6 @@ using internal::InvalidArgument;
 
 namespace {
 
-// What an allocator may add to a row: torch hands out blocks with up to 1 MiB
-// to spare, and a peak seldom holds more than two such.
-constexpr Bytes kRoundingAllowed = Bytes{2} << 20;
-
-// Below this the rounding outweighs what a price could get wrong.
-constexpr Bytes kRatioFrom = Bytes{16} << 20;
-
 // Counts and ratios on the way to a ValidationCounts.
 struct Tally {
   ValidationCounts counts;

@@ -28,8 +28,16 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tidegate/types.h"
 
 namespace tidegate::tools {
+
+// What an allocator may add to a row: torch hands out blocks with up to 1 MiB
+// to spare, and a peak seldom holds more than two such.
+inline constexpr Bytes kRoundingAllowed = Bytes{2} << 20;
+
+// Below this the rounding outweighs what a price could get wrong.
+inline constexpr Bytes kRatioFrom = Bytes{16} << 20;
 
 struct ValidateOptions {
   // llama.cpp: measured and priced with the CPU backend's scratch for two

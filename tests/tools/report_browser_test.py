@@ -143,7 +143,7 @@ class ReportTest(unittest.TestCase):
         element = self.driver.find_element(By.ID, "chart-" + chart)
         return self.driver.execute_script(INK, element, colours)
 
-    def check_table(self, runs):
+    def check_table(self, runs, cells=15):
         """Every number of the table is that of the JSON, shown and kept."""
         rows = self.driver.find_elements(By.CSS_SELECTOR, "#runs tbody tr")
         self.assertEqual(len(rows), len(runs))
@@ -164,7 +164,7 @@ class ReportTest(unittest.TestCase):
                 slack = unit if len(words) > 1 else 0.5000001 * 10.0 ** -len(digits)
                 self.assertLessEqual(abs(shown - value), slack, cell.get_attribute("data-key"))
                 checked += 1
-        self.assertGreaterEqual(checked, 15 * len(runs))
+        self.assertGreaterEqual(checked, cells * len(runs))
 
     def shoot(self, name):
         folder = os.environ.get("TIDEGATE_SCREENSHOTS")
@@ -243,6 +243,46 @@ class ReportTest(unittest.TestCase):
             "const zoom = echarts.getInstanceByDom(arguments[0]).getOption().dataZoom[0];"
             "return zoom.end - zoom.start", chart) < 99)
         self.shoot("compare")
+        self.check_quiet()
+
+    def test_calibration(self):
+        rows = pathlib.Path(SOURCE, "tests/data/h200/model_h200.csv").read_text()
+        hostile = write("a<" + HOSTILE[1:], rows)
+        out = json.loads(run("calibrate", hostile, "--out", "profile.toml", "--json"))
+        self.open("profile.html")
+        data = json.loads(self.driver.find_element(By.ID, "data").get_attribute("textContent"))
+        self.assertEqual(data["routes"], out["routes"])
+        self.assertGreater(len(out["refused"]), 0)
+        self.check_table(out["routes"], cells=9)
+        refused = self.driver.find_elements(By.CSS_SELECTOR, "#refused td[data-key=reason]")
+        self.assertEqual([cell.get_attribute("textContent") for cell in refused],
+                         [route["reason"] for route in out["refused"]])
+        self.assertEqual(len(self.driver.find_elements(By.CSS_SELECTOR, "section.route")), len(out["routes"]))
+        for theme in ("light", "dark"):
+            self.set_theme(theme)
+            self.wait_for(lambda: (self.ink("fit-0", ["--c2"]) or [0])[0] > 30)
+            self.wait_for(lambda: (self.ink("residuals-0", ["--limit"]) or [0])[0] > 30)
+        self.assertIsNone(self.driver.execute_script("return window.hacked || null"))
+        self.assertEqual(self.driver.find_elements(By.CSS_SELECTOR, "img"), [])
+
+        self.assertIn(hostile, self.driver.find_element(By.ID, "facts").get_attribute("textContent"))
+
+        # A row under the mouse states its numbers.
+        drawn = data["charts"][0]["rows"]
+        middle = sorted(drawn, key=lambda row: row[3])[len(drawn) // 2]
+        chart = self.driver.find_element(By.ID, "chart-fit-0")
+        x, y = self.driver.execute_script(
+            "return echarts.getInstanceByDom(arguments[0]).convertToPixel({seriesIndex: 0}, arguments[1])", chart,
+            [middle[2], middle[3]])
+        box = chart.size
+        webdriver.ActionChains(self.driver).move_to_element_with_offset(
+            chart, round(x - box["width"] / 2), round(y - box["height"] / 2)).perform()
+        self.wait_for(lambda: "price / measured" in chart.get_attribute("textContent"))
+        # A route that is far down is drawn when it is reached.
+        last = len(out["routes"]) - 1
+        self.driver.find_element(By.CSS_SELECTOR, "a[href='#route-{}']".format(last)).click()
+        self.wait_for(lambda: (self.ink("fit-{}".format(last), ["--c2"]) or [0])[0] > 30)
+        self.shoot("calibrate")
         self.check_quiet()
 
     def test_the_system_theme_is_followed(self):

@@ -9,6 +9,9 @@
     charts: data.charts,
     policyLabels: format.labels(data.runs.map((run) => run.policy)),
     traceLabels: format.labels(data.runs.map((run) => run.trace)),
+    columns: table.runColumns,
+    errorFrom: 'requests',
+    errorWord: 'failed',
     sort: {key: null, descending: false},
     filter: {},
   };
@@ -160,25 +163,10 @@
     document.getElementById('facts').textContent = facts.join(' · ');
   }
 
-  function setTheme(dark) {
-    document.documentElement.dataset.theme = dark ? 'dark' : 'light';
-    document.getElementById('theme').textContent = dark ? 'Light' : 'Dark';
-    draw();
-  }
-
   buildFilters();
   buildCards();
   writeFacts();
-  const preferred = matchMedia('(prefers-color-scheme: dark)');
-  let chosen = false;
-  setTheme(preferred.matches);
-  preferred.addEventListener('change', () => {
-    if (!chosen) setTheme(preferred.matches);
-  });
-  document.getElementById('theme').addEventListener('click', () => {
-    chosen = true;
-    setTheme(document.documentElement.dataset.theme !== 'dark');
-  });
+  theme.follow(draw);
   addEventListener('resize', () => {
     for (const card of cards) {
       if (card.chart) card.chart.resize();

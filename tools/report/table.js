@@ -1,13 +1,14 @@
 // Copyright 2026 The Tidegate Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// The table of runs. Every cell keeps the number of the data beside what it
-// shows.
+// The table of `page.runs`, by `page.columns(page)`. Every cell keeps the number
+// of the data beside what it shows; where a run failed, its error stands after
+// `page.errorWord` from the column `page.errorFrom` on.
 const table = (() => {
   const number = (key, title, show) => ({key, title, show});
   const text = (key, title, show) => ({key, title, show, text: true});
 
-  function columns(page) {
+  function runColumns(page) {
     const one = (value) => format.decimal(value, 1);
     const seconds = (value) => format.decimal(value, 3);
     const varies = (key) =>
@@ -40,17 +41,17 @@ const table = (() => {
     const line = document.createElement('tr');
     line.dataset.run = index;
     if (shown.has(index)) line.className = 'shown';
-    const all = columns(page);
+    const all = page.columns(page);
     for (let i = 0; i < all.length; ++i) {
       const column = all[i];
       const cell = line.insertCell();
       const value = run[column.key];
       if (value === undefined || value === null) {
-        if (run.error !== undefined && column.key === 'requests') {
+        if (run.error !== undefined && column.key === page.errorFrom) {
           cell.className = 'error';
           cell.colSpan = all.length - i;
           cell.dataset.key = 'error';
-          cell.textContent = `failed: ${run.error}`;
+          cell.textContent = `${page.errorWord}: ${run.error}`;
           break;
         }
         continue;
@@ -61,7 +62,14 @@ const table = (() => {
       }
       cell.dataset.key = column.key;
       cell.dataset.value = value;
-      cell.textContent = column.show(value);
+      if (column.link) {
+        const link = document.createElement('a');
+        link.href = column.link(index);
+        link.textContent = column.show(value);
+        cell.append(link);
+      } else {
+        cell.textContent = column.show(value);
+      }
     }
     return line;
   }
@@ -85,7 +93,7 @@ const table = (() => {
       });
     }
     const head = document.createElement('tr');
-    for (const column of columns(page)) {
+    for (const column of page.columns(page)) {
       const cell = document.createElement('th');
       cell.scope = 'col';
       cell.dataset.key = column.key;
@@ -115,5 +123,5 @@ const table = (() => {
     element.replaceChildren(thead, tbody);
   }
 
-  return {draw};
+  return {draw, number, text, runColumns};
 })();
