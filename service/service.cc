@@ -229,8 +229,7 @@ struct Reloaded {
   TenantPolicies tenants;
 };
 
-// One pointer goes through the coroutine: g++ 12 was seen to corrupt what a
-// lambda captures by value when that lies in a co_await expression.
+// Only pointers are captured in the co_await expression.
 asio::awaitable<absl::Status> ReloadWith(
     std::shared_ptr<Loop> loop, std::shared_ptr<const Reloaded> reloaded) {
   auto start = [loop = std::move(loop),
