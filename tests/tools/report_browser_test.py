@@ -246,9 +246,9 @@ class ReportTest(unittest.TestCase):
         self.check_quiet()
 
     def test_calibration(self):
-        rows = pathlib.Path(SOURCE, "tests/data/h200/model_h200.csv").read_text()
-        hostile = write("a<" + HOSTILE[1:], rows)
-        out = json.loads(run("calibrate", hostile, "--out", "profile.toml", "--json"))
+        data = pathlib.Path(SOURCE, "tests/data")
+        hostile = write("a<" + HOSTILE[1:], (data / "validate/attention_torch.csv").read_text())
+        out = json.loads(run("calibrate", str(data / "h200/model_h200.csv"), hostile, "--out", "profile.toml", "--json"))
         self.open("profile.html")
         data = json.loads(self.driver.find_element(By.ID, "data").get_attribute("textContent"))
         self.assertEqual(data["routes"], out["routes"])
@@ -265,12 +265,13 @@ class ReportTest(unittest.TestCase):
         self.assertIsNone(self.driver.execute_script("return window.hacked || null"))
         self.assertEqual(self.driver.find_elements(By.CSS_SELECTOR, "img"), [])
 
-        self.assertIn(hostile, self.driver.find_element(By.ID, "facts").get_attribute("textContent"))
+        self.assertIn(pathlib.Path(hostile).name, self.driver.find_element(By.ID, "facts").get_attribute("textContent"))
 
         # A row under the mouse states its numbers.
         drawn = data["charts"][0]["rows"]
         middle = sorted(drawn, key=lambda row: row[3])[len(drawn) // 2]
         chart = self.driver.find_element(By.ID, "chart-fit-0")
+        self.driver.execute_script("arguments[0].scrollIntoView()", chart)
         x, y = self.driver.execute_script(
             "return echarts.getInstanceByDom(arguments[0]).convertToPixel({seriesIndex: 0}, arguments[1])", chart,
             [middle[2], middle[3]])
