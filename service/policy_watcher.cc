@@ -88,7 +88,13 @@ class Reloader : public std::enable_shared_from_this<Reloader> {
     asio::co_spawn(strand_, Load(shared_from_this(), true), asio::detached);
   }
 
+  // No report is under way, and none comes, when this returns; but for the one
+  // that calls it.
   void Stop() {
+    {
+      const std::lock_guard lock(reporting_);
+      stopped_ = true;
+    }
     {
       const std::lock_guard lock(mutex_);
       service_ = nullptr;
@@ -149,6 +155,8 @@ class Reloader : public std::enable_shared_from_this<Reloader> {
   }
 
   void Report(PolicyReload reload) {
+    const std::lock_guard lock(reporting_);
+    if (stopped_) return;
     reload.file = options_.file;
     reload.number = ++number_;
     if (options_.on_reload != nullptr) options_.on_reload(reload);
@@ -213,6 +221,9 @@ class Reloader : public std::enable_shared_from_this<Reloader> {
   mutable std::mutex mutex_;
   Service* service_;                  // under mutex_; null: stopped
   std::vector<std::string> folders_;  // under mutex_
+  // Held while the caller's callback runs, which may let go of the watcher.
+  std::recursive_mutex reporting_;
+  bool stopped_ = false;  // under reporting_
   const asio::strand<any_io_executor> strand_;
   asio::posix::stream_descriptor descriptor_;
   internal::FolderWatch watch_;
