@@ -1,8 +1,7 @@
 """Times `tidegate simulate --rival sarathi` and Vidur on the same requests.
 
-Runs alternate; the table has medians. Both must finish the same requests, in
-the same number of steps and the same simulated time, give or take what the
-table says.
+Runs alternate; the table has medians. Both must finish the same number of
+requests; steps and simulated seconds are in the table.
 """
 
 import argparse
@@ -41,7 +40,7 @@ def draw_trace(path, count):
 
 
 def copy_trace(source, path):
-    """Without cached prefixes, which this Sarathi of Vidur's does not know."""
+    """Without cached prefixes, which Vidur's Sarathi does not know."""
     with open(source, newline="") as file, open(path, "w", newline="") as copy:
         out = csv.writer(copy)
         out.writerow(HEADER)
@@ -88,9 +87,9 @@ def count_log(args, trace, out):
     return {"events": lines, "steps": steps}
 
 
-def run_vidur(trace, metrics):
+def run_vidur(trace, as_shipped):
     command = [sys.executable, str(HERE / "vidur_run.py"), str(trace), "--chunk", str(CHUNK), "--sequences", str(SEQUENCES)]
-    return timed(command + ["--metrics"] * metrics)[2]
+    return timed(command + ["--as-shipped"] * as_shipped)[2]
 
 
 def tokens(trace):
@@ -113,13 +112,13 @@ def row(name, who, runs, total):
     )
 
 
-def compare(args, name, trace, metrics):
-    runs = {"tidegate": [], "vidur": [], "vidur, with its metrics": []}
+def compare(args, name, trace, as_shipped):
+    runs = {"tidegate": [], "vidur": [], "vidur, look-ups and metrics": []}
     for _ in range(args.rounds):
         runs["tidegate"].append(run_tidegate(args, trace))
         runs["vidur"].append(run_vidur(trace, False))
-        if metrics:
-            runs["vidur, with its metrics"].append(run_vidur(trace, True))
+        if as_shipped:
+            runs["vidur, look-ups and metrics"].append(run_vidur(trace, True))
     counted = count_log(args, trace, args.out / "log")
     runs["tidegate"] = [run | counted for run in runs["tidegate"]]
     total = tokens(trace)

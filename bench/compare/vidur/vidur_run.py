@@ -1,8 +1,8 @@
 """Runs Vidur's Simulator on a uniform trace; prints one JSON object.
 
 Vidur's predictor of execution times needs profiles that its package lacks, so
-a formula stands in its place. Simulator, events, entities and the Sarathi
-scheduler are Vidur's own.
+a formula stands in its place, or its own look-ups in tables made from that
+formula. Simulator, events, entities and the Sarathi scheduler are Vidur's own.
 """
 
 import argparse
@@ -11,12 +11,14 @@ import json
 import logging
 import tempfile
 import time
+from collections import defaultdict
 
 import vidur.config.config as config
 from vidur._native.entities import ExecutionTime
 from vidur.entities import Request
 from vidur.events import BaseEvent
-from vidur.execution_time_predictor import ExecutionTimePredictorRegistry
+from vidur.execution_time_predictor import BaseExecutionTimePredictor, ExecutionTimePredictorRegistry
+from vidur.execution_time_predictor.random_forrest_execution_time_predictor import RandomForrestExecutionTimePredictor
 from vidur.request_generator import RequestGeneratorRegistry
 from vidur.simulator import Simulator
 from vidur.types import ExecutionTimePredictorType, RequestGeneratorType
@@ -44,6 +46,38 @@ class FormulaPredictor:
         return ExecutionTime(1, ms, *([0.0] * 13))
 
 
+class Table(dict):
+    """Predictions that a trained model would have made beforehand."""
+
+    def __init__(self, price):
+        super().__init__()
+        self.price = price
+
+    def __missing__(self, key):
+        self[key] = self.price(key)
+        return self[key]
+
+
+class LookUpPredictor(RandomForrestExecutionTimePredictor):
+    """Vidur's own look-ups of every operation, in tables that give the same
+    steps as the formula. Training and loading are left out."""
+
+    def __init__(self, predictor_config, replica_config, cache_config):
+        BaseExecutionTimePredictor.__init__(self, predictor_config, replica_config, cache_config)
+        self._attention_decode_batching_overhead_fraction = predictor_config.attention_decode_batching_overhead_fraction
+        nothing, layers = Table(lambda key: 0.0), self._num_layers_per_pipeline_stage
+        self._predictions = defaultdict(lambda: nothing)
+        self._predictions["attn_pre_proj"] = Table(lambda key: (STEP_MS + TOKEN_MS * key[0]) / layers)
+
+    def _get_attention_layer_pre_proj_execution_time(self, batch):
+        # Vidur rounds to eights; here steps must take the same time in both.
+        return self._predictions["attn_pre_proj"][(batch._total_num_q_tokens,)]
+
+    def get_execution_time(self, batch, stage):
+        FormulaPredictor.steps += 1
+        return super().get_execution_time(batch, stage)
+
+
 class TraceGenerator:
     """Requests of a uniform trace, as integers; Vidur's own reader of traces
     makes floats of the token counts."""
@@ -69,11 +103,12 @@ def main():
     parser.add_argument("trace")
     parser.add_argument("--chunk", type=int, required=True)
     parser.add_argument("--sequences", type=int, required=True)
-    parser.add_argument("--metrics", action="store_true")
+    parser.add_argument("--as-shipped", action="store_true", help="look-ups and metrics too; no plots")
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
 
-    replace(ExecutionTimePredictorRegistry, ExecutionTimePredictorType.RANDOM_FORREST, FormulaPredictor)
+    predictor = LookUpPredictor if args.as_shipped else FormulaPredictor
+    replace(ExecutionTimePredictorRegistry, ExecutionTimePredictorType.RANDOM_FORREST, predictor)
     replace(RequestGeneratorRegistry, RequestGeneratorType.TRACE_REPLAY, TraceGenerator)
     with tempfile.TemporaryDirectory() as out:
         simulation = config.SimulationConfig(
@@ -89,7 +124,7 @@ def main():
             ),
             metrics_config=config.MetricsConfig(
                 output_dir=out,
-                write_metrics=args.metrics,
+                write_metrics=args.as_shipped,
                 store_plots=False,
                 enable_chrome_trace=False,
             ),
