@@ -44,7 +44,10 @@ def copy_trace(source, path):
     with open(source, newline="") as file, open(path, "w", newline="") as copy:
         out = csv.writer(copy)
         out.writerow(HEADER)
-        for number, row in enumerate(csv.DictReader(file)):
+        rows = csv.DictReader(file)
+        if rows.fieldnames != HEADER:
+            sys.exit(f"compare.py: {source}:1: expected the header {','.join(HEADER)}")
+        for number, row in enumerate(rows):
             out.writerow([row["arrival_s"], row["prompt_tokens"], 0, row["output_tokens"], number])
 
 
@@ -146,9 +149,17 @@ def main():
     parser.add_argument("--subset", type=int, default=3000, help="requests of the drawn trace in both")
     parser.add_argument("--synthetic", type=int, default=1_000_000, help="requests of the drawn trace in Tidegate alone; 0 for none")
     parser.add_argument("--trace", type=Path, help="a uniform trace to run whole in both, such as Mooncake's")
-    parser.add_argument("--trace-requests", type=int, default=10**9)
+    parser.add_argument("--trace-requests", type=int, default=10**9, help="only the first N of it (all)")
     args = parser.parse_args()
+    if args.rounds < 1 or args.subset < 1 or args.synthetic < 0 or args.trace_requests < 1:
+        parser.error("--rounds, --subset and --trace-requests are at least 1, --synthetic at least 0")
+    if args.trace and not args.trace.is_file():
+        parser.error(f"--trace: no such file: {args.trace}")
     args.out.mkdir(parents=True, exist_ok=True)
+
+    if args.trace:
+        whole = args.out / "whole.csv"
+        copy_trace(args.trace, whole)
 
     drawn = args.out / "drawn.csv"
     draw_trace(drawn, max(args.synthetic, args.subset))
@@ -159,8 +170,7 @@ def main():
     print("|---|---|---|---:|---:|---:|---:|---:|---:|---:|")
     ratios = compare(args, f"drawn, {args.subset:,}", subset, True)
     if args.trace:
-        whole, part = args.out / "whole.csv", args.out / "trace.csv"
-        copy_trace(args.trace, whole)
+        part = args.out / "trace.csv"
         head(whole, part, args.trace_requests)
         ratios += compare(args, args.trace.stem, part, False)
     if args.synthetic:
