@@ -22,14 +22,19 @@ FeatureRow FitRelative(std::span<const FitSample> samples, int start,
   }
   FeatureRow x{};
   x[start] = gram[start][start] > 0 ? target[start] / gram[start][start] : 0;
-  for (int round = 0; round < rounds; ++round) {
+  // A round that changes nothing is followed by others that do not either.
+  bool moved = true;
+  for (int round = 0; round < rounds && moved; ++round) {
+    moved = false;
     for (int i = 0; i < kFeatures; ++i) {
       if (gram[i][i] <= 0) continue;
       double rest = target[i];
       for (int j = 0; j < kFeatures; ++j) {
         if (j != i) rest -= gram[i][j] * x[j];
       }
-      x[i] = std::max(0.0, rest / gram[i][i]);
+      const double next = std::max(0.0, rest / gram[i][i]);
+      moved = moved || next != x[i];
+      x[i] = next;
     }
   }
   return x;

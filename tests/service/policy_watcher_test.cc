@@ -106,7 +106,7 @@ TEST_F(PolicyWatcherTest, AFileThatIsReplacedTakesEffect) {
 TEST_F(PolicyWatcherTest, AWrongFileChangesNothingAndSaysWhereItIsWrong) {
   Write("p.toml", kPolicy);
   Start();
-  Write("p.toml", "[memory]\nceling = 5\n");
+  Replace("p.toml", "[memory]\nceling = 5\n");
   const PolicyReload reload = Next(0);
   EXPECT_THAT(reload.ToString(),
               HasSubstr("p.toml:2:1: memory.celing: unknown key"));
