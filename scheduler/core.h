@@ -157,8 +157,9 @@ class Core final : public Scheduler {
   // core_pool.cc: what the budget of KV blocks allows. Only where there is one.
   // As ViewFor() and AdmittedViews(), in blocks.
   MemoryView PoolView(const Request& request, Bytes freed) const;
-  RequestView PoolViewOf(const Request& request) const;
-  std::vector<RequestView> PoolViews();
+  // What views refer to is put into the last argument.
+  RequestView PoolViewOf(const Request& request, PlanRequest* own) const;
+  std::vector<RequestView> PoolViews(std::vector<PlanRequest>* requests);
   AdmissionPolicy::Question PoolQuestion(
       const RequestView& view, const MemoryView& memory,
       std::span<const RequestView> admitted) const;

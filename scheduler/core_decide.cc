@@ -349,9 +349,11 @@ Core::Attempt Core::TryRun(Request& request, bool safely) {
       return Attempt::kBlocked;
     }
     if (pool_.has_value()) {
-      const RequestView view = PoolViewOf(request);
+      PlanRequest own;
+      const RequestView view = PoolViewOf(request, &own);
       const MemoryView blocks = PoolView(request, 0);
-      const std::vector<RequestView> others = PoolViews();
+      std::vector<PlanRequest> requests;
+      const std::vector<RequestView> others = PoolViews(&requests);
       const Tokens start = request.NextStart();
       if (!policies_.admission->MayGrow(
               PoolQuestion(view, blocks, others), choice.n,

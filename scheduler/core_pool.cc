@@ -25,6 +25,14 @@ Plan InBlocks(Plan plan) {
   return plan;
 }
 
+// What is stated or measured in bytes is no matter of blocks.
+PlanRequest WithoutBytes(PlanRequest request) {
+  request.encodes.clear();
+  request.encoded_bytes = 0;
+  request.extra_bytes_per_token = 0;
+  return request;
+}
+
 }  // namespace
 
 MemoryView Core::PoolView(const Request& request, Bytes freed) const {
@@ -43,9 +51,13 @@ MemoryView Core::PoolView(const Request& request, Bytes freed) const {
   return view;
 }
 
-std::vector<RequestView> Core::PoolViews() {
+std::vector<RequestView> Core::PoolViews(std::vector<PlanRequest>* requests) {
   std::vector<RequestView> views = AdmittedViews();
+  requests->reserve(views.size());
   for (RequestView& view : views) {
+    requests->push_back(WithoutBytes(*view.request));
+    view.request = &requests->back();
+    view.encoded = 0;
     view.claim = pool_->ledger.ClaimOf(view.id);
     view.held = pool_->ledger.ResidentOf(view.id);
   }
@@ -71,8 +83,10 @@ AdmissionPolicy::Question Core::PoolQuestion(
           .output_share_permille = OutputShare(view.id)};
 }
 
-RequestView Core::PoolViewOf(const Request& request) const {
+RequestView Core::PoolViewOf(const Request& request, PlanRequest* own) const {
+  *own = WithoutBytes(request.request);
   RequestView view = request.view;
+  view.request = own;
   view.claim = pool_->ledger.ClaimOf(request.id);
   view.held = pool_->ledger.ResidentOf(request.id);
   view.encoded = 0;
@@ -81,11 +95,9 @@ RequestView Core::PoolViewOf(const Request& request) const {
 
 std::optional<Plan> Core::BeyondPool(const Request& request) const {
   if (!pool_.has_value()) return std::nullopt;
-  PlanRequest whole = request.request;
+  PlanRequest whole = WithoutBytes(request.request);
   whole.cached_tokens = 0;
   whole.cached_chunk = 1;
-  whole.extra_bytes_per_token = 0;
-  whole.encodes.clear();
   const MemoryLimits all{.ceiling = pool_->memory.line()};
   absl::StatusOr<Plan> plan =
       PlanPrompt(pool_->prices(), whole, all, limits_, kVerdictOnly);
@@ -110,8 +122,10 @@ std::optional<Bytes> Core::PoolClaim(Request& request) {
       request.blocked_blocks_epoch == relief_) {
     return std::nullopt;
   }
-  const RequestView view = PoolViewOf(request);
-  const std::vector<RequestView> admitted = PoolViews();
+  PlanRequest own;
+  const RequestView view = PoolViewOf(request, &own);
+  std::vector<PlanRequest> requests;
+  const std::vector<RequestView> admitted = PoolViews(&requests);
   const absl::StatusOr<AdmissionPolicy::Answer> answer =
       policies_.admission->Decide(PoolQuestion(view, memory, admitted));
   if (answer.ok() && answer->verdict == Verdict::kAdmit) {

@@ -205,10 +205,11 @@ void Core::AfterStep(Request& request, const DecodeResult* result) {
                      policies_.admission->DecodeClaim(Prices(), request.view,
                                                       OutputShare(request.id)));
     if (pool_.has_value()) {
-      pool_->ledger.SetClaim(
-          request.id,
-          policies_.admission->DecodeClaim(pool_->prices(), PoolViewOf(request),
-                                           OutputShare(request.id)));
+      PlanRequest own;
+      pool_->ledger.SetClaim(request.id,
+                             policies_.admission->DecodeClaim(
+                                 pool_->prices(), PoolViewOf(request, &own),
+                                 OutputShare(request.id)));
     }
     Refresh(request);
     actions_->push_back(StartDecode{request.id});

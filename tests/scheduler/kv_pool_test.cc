@@ -194,6 +194,19 @@ TEST_F(KvPoolTest, ABankerOfBlocksAdmitsWhatCanFinishInSomeOrder) {
   EXPECT_EQ(scheduler().Stats().finished, 2);
 }
 
+TEST_F(KvPoolTest, AnImageTakesBytesAndNoBlocks) {
+  PlanRequest request{.prompt_tokens = 300};
+  request.encodes.push_back({.start = 10,
+                             .length = 200,
+                             .transient_bytes = 3000,
+                             .output_bytes = 2000});
+  Send(Arrive{.id = 1, .request = request});
+  ASSERT_TRUE(running_.has_value());
+  EXPECT_THAT(running_->encodes, SizeIs(1));
+  Ran();
+  EXPECT_EQ(Blocks().held, 19);
+}
+
 TEST_F(KvPoolTest, ThePoolIsTheOneThatTheEngineStartedWith) {
   scheduler();
   auto other = std::make_shared<SchedulerOptions>(options_);
