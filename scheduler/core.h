@@ -169,6 +169,8 @@ class Core final : public Scheduler {
   std::optional<Bytes> PoolClaim(Request& request);
   // The widest chunk that has blocks, as if `freed` of them were free.
   Tokens PoolWidest(const Request& request, Bytes freed) const;
+  // What no sequence holds or takes with a step.
+  Bytes FreeBlocks() const;
   // Of those ready to decode, whoever has a block for the next token.
   void KeepWhatHasBlocks(std::vector<Request*>* ready);
   // The same as Relieve(), of blocks.

@@ -291,6 +291,11 @@ Core::Attempt Core::TryStart(Request& request) {
       SatAdd(forming_.price.Need(), resident) > FreeRoom()) {
     return Attempt::kBlocked;
   }
+  if (pool_.has_value() && request.prefix_blocks > 0 &&
+      !(forming_.empty() && running_.empty()) &&
+      request.prefix_blocks > FreeBlocks()) {
+    return Attempt::kBlocked;
+  }
   ledger_.Open(request.id, claim, resident);
   if (pool_.has_value()) {
     pool_->ledger.Open(request.id, *claim_blocks, request.prefix_blocks);

@@ -146,12 +146,17 @@ Tokens Core::PoolWidest(const Request& request, Bytes freed) const {
   return std::max<Tokens>(0, reach / limits_.quantum * limits_.quantum - start);
 }
 
-void Core::KeepWhatHasBlocks(std::vector<Request*>* ready) {
-  Bytes free = pool_->memory.line() - pool_->Live();
+Bytes Core::FreeBlocks() const {
+  Bytes free = pool_->memory.line() - pool_->Live() - forming_.decode_blocks;
   ForEachGrowing([&](const StepChunk&, const ChunkGrowth& growth) {
     free -= growth.blocks;
   });
   for (const Step& step : running_) free -= step.decode_blocks;
+  return free;
+}
+
+void Core::KeepWhatHasBlocks(std::vector<Request*>* ready) {
+  Bytes free = FreeBlocks();
   // Whoever has waited longest first.
   std::sort(ready->begin(), ready->end(),
             [](const Request* a, const Request* b) {
