@@ -483,6 +483,12 @@ class EventJudge {
 
   // An idle, fully reclaimed device as it is now, and what is asked of it.
   std::optional<bool> FitsIdleDevice(const Arrive& arrive) const {
+    // The exhaustive planner adds without saturation.
+    for (const EncodeItem& item : arrive.request.encodes) {
+      if (!Sane(item.transient_bytes) || !Sane(item.output_bytes)) {
+        return std::nullopt;
+      }
+    }
     const PlanRequest& asked = arrive.request;
     // Small enough to enumerate, and with prices that are known here.
     if (asked.prompt_tokens > 160 || asked.max_output_tokens > 100 ||
