@@ -23,7 +23,7 @@ void CalibratedEstimator::Correct(const StepQuery& step,
                                   PriceTotals* totals) const {
   // A step that does not run stays beyond every budget.
   if (!calibrator_.active() || totals->transient_bytes == kBytesMax) return;
-  const Correction correction = calibrator_.For(base_.RouteName(step));
+  const Correction correction = calibrator_.For(base().RouteName(step));
   const Bytes corrected = correction.Apply(totals->transient_bytes);
   // What is measured beyond the price does not shrink with the chunk as far as
   // it is the fixed part.
@@ -33,21 +33,21 @@ void CalibratedEstimator::Correct(const StepQuery& step,
 }
 
 PriceTotals CalibratedEstimator::Total(const StepQuery& step) const {
-  PriceTotals totals = base_.Total(step);
+  PriceTotals totals = base().Total(step);
   Correct(step, &totals);
   return totals;
 }
 
 Bytes CalibratedEstimator::MayNeed(const StepQuery& step) const {
-  const Bytes price = base_.Total(step).transient_bytes;
-  const std::string route = base_.RouteName(step);
+  const Bytes price = base().Total(step).transient_bytes;
+  const std::string route = base().RouteName(step);
   if (calibrator_.Knows(route)) return calibrator_.For(route).Apply(price);
   return SatMul(price, 2);
 }
 
 absl::StatusOr<Price> CalibratedEstimator::Explain(
     const StepQuery& step) const {
-  TG_ASSIGN_OR_RETURN(Price price, base_.Explain(step));
+  TG_ASSIGN_OR_RETURN(Price price, base().Explain(step));
   const Bytes before = price.transient_bytes;
   Correct(step, &price);
   const Bytes difference = price.transient_bytes - before;
@@ -74,13 +74,13 @@ void CalibratedEstimator::Breakpoints(Axis axis, Tokens fixed, Tokens lo,
                                       Tokens hi, MaskKind mask,
                                       std::vector<Tokens>* out) const {
   const auto first = static_cast<std::ptrdiff_t>(out->size());
-  base_.Breakpoints(axis, fixed, lo, hi, mask, out);
+  base().Breakpoints(axis, fixed, lo, hi, mask, out);
   if (!calibrator_.active() || lo >= hi) return;
   const auto route_at = [&](Tokens v) {
     Chunk chunk{.n = v, .kv_len = fixed, .mask = mask};
     if (axis == Axis::kKvLen) chunk = {.n = fixed, .kv_len = v, .mask = mask};
     if (axis == Axis::kChunk) chunk.kv_len = fixed + v;
-    return base_.RouteName({.chunks = {&chunk, 1}});
+    return base().RouteName({.chunks = {&chunk, 1}});
   };
   Tokens from = lo;
   std::string route = route_at(lo);

@@ -14,35 +14,26 @@
 #include <vector>
 
 #include "estimators/calibrator.h"
+#include "estimators/wrapped_estimator.h"
 #include "tidegate/estimator.h"
 
 namespace tidegate::internal {
 
-class CalibratedEstimator final : public Estimator {
+class CalibratedEstimator final : public WrappedEstimator {
  public:
   CalibratedEstimator(const Estimator& base, const Calibrator& calibrator)
-      : base_(base), calibrator_(calibrator) {}
+      : WrappedEstimator(base), calibrator_(calibrator) {}
 
   std::string_view Name() const override { return "calibrated"; }
   PriceTotals Total(const StepQuery& step) const override;
   absl::StatusOr<Price> Explain(const StepQuery& step) const override;
-  std::string RouteName(const StepQuery& step) const override {
-    return base_.RouteName(step);
-  }
   void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
                    std::vector<Tokens>* out) const override;
   Bytes MayNeed(const StepQuery& step) const override;
-  bool Assumed() const override { return base_.Assumed(); }
-  TransientTiming Timing() const override { return base_.Timing(); }
-  bool KvPreallocated() const override { return base_.KvPreallocated(); }
-  Bytes SequenceBytes(Tokens tokens, Tokens chunk) const override {
-    return base_.SequenceBytes(tokens, chunk);
-  }
 
  private:
   void Correct(const StepQuery& step, PriceTotals* totals) const;
 
-  const Estimator& base_;
   const Calibrator& calibrator_;
 };
 

@@ -24,13 +24,13 @@ absl::StatusOr<Price> BlockEstimator::Explain(const StepQuery& step) const {
 }
 
 PriceTotals PooledEstimator::Total(const StepQuery& step) const {
-  PriceTotals totals = base_->Total(step);
+  PriceTotals totals = base().Total(step);
   totals.resident_bytes = 0;
   return totals;
 }
 
 absl::StatusOr<Price> PooledEstimator::Explain(const StepQuery& step) const {
-  TG_ASSIGN_OR_RETURN(Price price, base_->Explain(step));
+  TG_ASSIGN_OR_RETURN(Price price, base().Explain(step));
   price.resident_bytes = 0;
   return price;
 }

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "estimators/wrapped_estimator.h"
 #include "scheduler/ledger.h"
 #include "scheduler/memory_state.h"
 #include "tidegate/estimator.h"
@@ -49,33 +50,23 @@ class BlockEstimator final : public Estimator {
 };
 
 // An estimator's prices where all KV lies in the pool: no sequence grows.
-class PooledEstimator final : public Estimator {
+class PooledEstimator final : public WrappedEstimator {
  public:
   explicit PooledEstimator(std::shared_ptr<const Estimator> base)
-      : base_(std::move(base)) {}
+      : WrappedEstimator(*base), owned_(std::move(base)) {}
 
-  std::string_view Name() const override { return base_->Name(); }
   PriceTotals Total(const StepQuery& step) const override;
   absl::StatusOr<Price> Explain(const StepQuery& step) const override;
   Bytes MayNeed(const StepQuery& step) const override {
-    return base_->MayNeed(step);
+    return base().MayNeed(step);
   }
-  std::string RouteName(const StepQuery& step) const override {
-    return base_->RouteName(step);
-  }
-  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
-                   std::vector<Tokens>* out) const override {
-    base_->Breakpoints(axis, fixed, lo, hi, mask, out);
-  }
-  bool Assumed() const override { return base_->Assumed(); }
-  TransientTiming Timing() const override { return base_->Timing(); }
   bool KvPreallocated() const override { return false; }
   Bytes SequenceBytes(Tokens /*tokens*/, Tokens /*chunk*/) const override {
     return 0;
   }
 
  private:
-  const std::shared_ptr<const Estimator> base_;
+  const std::shared_ptr<const Estimator> owned_;
 };
 
 class KvPool {

@@ -11,7 +11,7 @@
 namespace tidegate::internal {
 
 StepEstimator::StepEstimator(const Estimator& base, const Step& step)
-    : base_(base), step_(step) {
+    : WrappedEstimator(base), step_(step) {
   if (!step.empty()) resident_ = base.Total(step.query()).resident_bytes;
 }
 
@@ -29,7 +29,7 @@ auto StepEstimator::Joined(const StepQuery& more, const Ask& ask) const {
 
 PriceTotals StepEstimator::Total(const StepQuery& step) const {
   PriceTotals totals =
-      Joined(step, [this](const StepQuery& all) { return base_.Total(all); });
+      Joined(step, [this](const StepQuery& all) { return base().Total(all); });
   totals.transient_bytes = step_.encode.Transient(totals.transient_bytes);
   totals.resident_bytes = std::max<Bytes>(0, totals.resident_bytes - resident_);
   return totals;
@@ -37,12 +37,12 @@ PriceTotals StepEstimator::Total(const StepQuery& step) const {
 
 Bytes StepEstimator::MayNeed(const StepQuery& step) const {
   return Joined(step,
-                [this](const StepQuery& all) { return base_.MayNeed(all); });
+                [this](const StepQuery& all) { return base().MayNeed(all); });
 }
 
 absl::StatusOr<Price> StepEstimator::Explain(const StepQuery& step) const {
-  absl::StatusOr<Price> price =
-      Joined(step, [this](const StepQuery& all) { return base_.Explain(all); });
+  absl::StatusOr<Price> price = Joined(
+      step, [this](const StepQuery& all) { return base().Explain(all); });
   TG_RETURN_IF_ERROR(price.status());
   price->transient_bytes = step_.encode.Transient(price->transient_bytes);
   price->resident_bytes = std::max<Bytes>(0, price->resident_bytes - resident_);
@@ -51,7 +51,7 @@ absl::StatusOr<Price> StepEstimator::Explain(const StepQuery& step) const {
 
 std::string StepEstimator::RouteName(const StepQuery& step) const {
   return Joined(step,
-                [this](const StepQuery& all) { return base_.RouteName(all); });
+                [this](const StepQuery& all) { return base().RouteName(all); });
 }
 
 }  // namespace tidegate::internal

@@ -7,16 +7,18 @@
 #include <utility>
 #include <vector>
 
+#include "estimators/wrapped_estimator.h"
 #include "simulator/hidden_error.h"
 #include "tidegate/status.h"
 
 namespace tidegate::internal {
 namespace {
 
-class Scaled final : public Estimator {
+class Scaled final : public WrappedEstimator {
  public:
   explicit Scaled(const WorldOptions& world)
-      : truth_(world.truth),
+      : WrappedEstimator(*world.truth),
+        truth_(world.truth),
         factor_(world.price_error.factor * (1 + world.price_error.spread)),
         fixed_(world.fixed_bytes),
         per_token_(world.per_token_bytes) {}
@@ -41,19 +43,6 @@ class Scaled final : public Estimator {
     price.parts = {
         {"true", price.transient_bytes, {{"true", price.transient_bytes}}}};
     return price;
-  }
-  std::string RouteName(const StepQuery& step) const override {
-    return truth_->RouteName(step);
-  }
-  void Breakpoints(Axis axis, Tokens fixed, Tokens lo, Tokens hi, MaskKind mask,
-                   std::vector<Tokens>* out) const override {
-    truth_->Breakpoints(axis, fixed, lo, hi, mask, out);
-  }
-  bool Assumed() const override { return truth_->Assumed(); }
-  TransientTiming Timing() const override { return truth_->Timing(); }
-  bool KvPreallocated() const override { return truth_->KvPreallocated(); }
-  Bytes SequenceBytes(Tokens tokens, Tokens chunk) const override {
-    return truth_->SequenceBytes(tokens, chunk);
   }
 
  private:
