@@ -65,17 +65,23 @@ EncodeNeed NeedOfEncodes(const PlanRequest& request, Tokens start, Tokens end,
   return need;
 }
 
+Encoded EncodedAfter(const PlanRequest& request, Tokens start, Tokens end,
+                     Bytes encoded) {
+  const bool same =
+      encoded > 0 && FirstBehind(request, start) == FirstBehind(request, end);
+  if (same) return {.bytes = encoded};
+  return {.bytes = OutputAt(request, end), .released = encoded};
+}
+
 Bytes AdvanceTo(PlanRequest& request, Tokens end) {
   const Tokens start =
       std::min(request.cached_tokens, request.prompt_tokens - 1);
-  const Bytes before = request.encoded_bytes;
-  const bool same =
-      before > 0 && FirstBehind(request, start) == FirstBehind(request, end);
+  const Encoded after =
+      EncodedAfter(request, start, end, request.encoded_bytes);
   request.cached_tokens = end;
   request.cached_chunk = std::max<Tokens>(1, end - start);
-  if (same) return 0;
-  request.encoded_bytes = OutputAt(request, end);
-  return before;
+  request.encoded_bytes = after.bytes;
+  return after.released;
 }
 
 }  // namespace tidegate::internal

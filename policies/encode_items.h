@@ -45,8 +45,17 @@ struct EncodeNeed {
 EncodeNeed NeedOfEncodes(const PlanRequest& request, Tokens start, Tokens end,
                          bool encoded);
 
+// After a chunk over [start, end), when `encoded` bytes were live for its first
+// tokens: what is live for the next ones, and what of it was given back.
+struct Encoded {
+  Bytes bytes = 0;
+  Bytes released = 0;
+};
+Encoded EncodedAfter(const PlanRequest& request, Tokens start, Tokens end,
+                     Bytes encoded);
+
 // Moves the request past a chunk that ends at `end`; answers the bytes that
-// were live for it before and are not afterwards.
+// were given back.
 Bytes AdvanceTo(PlanRequest& request, Tokens end);
 
 }  // namespace tidegate::internal

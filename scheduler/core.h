@@ -160,9 +160,6 @@ class Core final : public Scheduler {
   // What views refer to is put into the last argument.
   RequestView PoolViewOf(const Request& request, PlanRequest* own) const;
   std::vector<RequestView> PoolViews(std::vector<PlanRequest>* requests);
-  AdmissionPolicy::Question PoolQuestion(
-      const RequestView& view, const MemoryView& memory,
-      std::span<const RequestView> admitted) const;
   // Why it would not fit the whole pool; nothing when it would, or without one.
   std::optional<Plan> BeyondPool(const Request& request) const;
   // Blocks promised to a request that may start; nothing when it must wait.
@@ -232,6 +229,14 @@ class Core final : public Scheduler {
   }
   // What `request` sees; `freed` bytes are taken off what is live.
   MemoryView ViewFor(const Request& request, Bytes freed = 0) const;
+  // The same of any budget. `growth`: what of a chunk counts in it; `prefix`:
+  // of the cached prefix, while the request waits.
+  MemoryView BudgetView(const Request& request, const Ledger& ledger,
+                        const MemoryState& memory, Bytes ChunkGrowth::*growth,
+                        Bytes prefix, Bytes freed) const;
+  // Moves views past the chunks of steps that have not ended.
+  void AddGrowing(Bytes ChunkGrowth::*growth,
+                  std::vector<RequestView>* views) const;
   ChunkLimits LimitsFor(const Request& request) const;
   std::vector<RequestView> AdmittedViews();
   // A request's view after a change to it or to its account.
@@ -250,10 +255,11 @@ class Core final : public Scheduler {
   }
   void WakeNoLaterThan(Instant when);
 
+  // `prices` are of the same budget as the rest: bytes, or KV blocks.
   AdmissionPolicy::Question AdmissionQuestion(
-      const RequestView& view, const MemoryView& memory,
-      std::span<const RequestView> admitted) const {
-    return {.estimator = Prices(),
+      const Estimator& prices, const RequestView& view,
+      const MemoryView& memory, std::span<const RequestView> admitted) const {
+    return {.estimator = prices,
             .request = view,
             .memory = memory,
             .limits = limits_,

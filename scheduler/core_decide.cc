@@ -151,21 +151,28 @@ void Core::Serve(bool safely) {
 }
 
 MemoryView Core::ViewFor(const Request& request, Bytes freed) const {
-  const bool waiting = request.state == RequestState::kWaiting;
-  const Bytes prefix = waiting ? request.prefix_bytes : 0;
-  MemoryView view{.limits = memory_.Limits(ledger_.resident())};
+  return BudgetView(request, ledger_, memory_, &ChunkGrowth::bytes,
+                    request.prefix_bytes, freed);
+}
+
+MemoryView Core::BudgetView(const Request& request, const Ledger& ledger,
+                            const MemoryState& memory,
+                            Bytes ChunkGrowth::*growth, Bytes prefix,
+                            Bytes freed) const {
+  if (request.state != RequestState::kWaiting) prefix = 0;
+  MemoryView view{.limits = memory.Limits(ledger.resident())};
   view.limits.base =
       std::max<Bytes>(0, SatAdd(view.limits.base, prefix) - freed);
-  view.claimed = ledger_.claimed() - ledger_.ClaimOf(request.id);
+  view.claimed = ledger.claimed() - ledger.ClaimOf(request.id);
   // What steps add that have not ended is as good as live, and paid from the
   // claims. Decode tokens' growth is covered by theirs.
-  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& growth) {
-    view.limits.base = SatAdd(view.limits.base, growth.bytes);
-    view.claimed -= std::min(growth.bytes, ledger_.ClaimOf(chunk.id));
+  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& grows) {
+    view.limits.base = SatAdd(view.limits.base, grows.*growth);
+    view.claimed -= std::min(grows.*growth, ledger.ClaimOf(chunk.id));
   });
-  // Its own bytes stay, everybody else's go.
-  view.idle_base = SatAdd(memory_.line() - memory_.IdleRoom(), prefix,
-                          ledger_.ResidentOf(request.id));
+  // Its own part stays, everybody else's goes.
+  view.idle_base = SatAdd(memory.line() - memory.IdleRoom(), prefix,
+                          ledger.ResidentOf(request.id));
   return view;
 }
 
@@ -196,18 +203,23 @@ std::vector<RequestView> Core::AdmittedViews() {
   for (const Request* request : table_.admitted()) {
     views.push_back(request->view);
   }
-  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& growth) {
+  AddGrowing(&ChunkGrowth::bytes, &views);
+  return views;
+}
+
+void Core::AddGrowing(Bytes ChunkGrowth::*growth,
+                      std::vector<RequestView>* views) const {
+  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& grows) {
     const auto view =
-        std::find_if(views.begin(), views.end(),
+        std::find_if(views->begin(), views->end(),
                      [&](const RequestView& v) { return v.id == chunk.id; });
-    TG_CHECK(view != views.end());
+    TG_CHECK(view != views->end());
     view->done = chunk.kv_len;
     view->last_chunk = chunk.n;
     view->encoded = OutputAt(*view->request, chunk.kv_len);
-    view->held = SatAdd(view->held, growth.bytes);
-    view->claim -= std::min(growth.bytes, view->claim);
+    view->held = SatAdd(view->held, grows.*growth);
+    view->claim -= std::min(grows.*growth, view->claim);
   });
-  return views;
 }
 
 void Core::Refresh(Request& request,
@@ -240,7 +252,7 @@ Core::Attempt Core::TryStart(Request& request) {
   const auto ask = [&](Bytes freed) {
     const MemoryView memory = ViewFor(request, freed);
     return policies_.admission->Decide(
-        AdmissionQuestion(view, memory, admitted));
+        AdmissionQuestion(Prices(), view, memory, admitted));
   };
   absl::StatusOr<AdmissionPolicy::Answer> answer = ask(0);
   if (!answer.ok()) {
@@ -348,8 +360,8 @@ Core::Attempt Core::TryRun(Request& request, bool safely) {
     const MemoryView memory = ViewFor(request);
     const std::vector<RequestView> admitted = AdmittedViews();
     if (!policies_.admission->MayGrow(
-            AdmissionQuestion(request.view, memory, admitted), choice.n,
-            choice.price.resident_bytes)) {
+            AdmissionQuestion(Prices(), request.view, memory, admitted),
+            choice.n, choice.price.resident_bytes)) {
       // Somebody else can finish first, and is asked next.
       return Attempt::kBlocked;
     }
@@ -361,8 +373,8 @@ Core::Attempt Core::TryRun(Request& request, bool safely) {
       const std::vector<RequestView> others = PoolViews(&requests);
       const Tokens start = request.NextStart();
       if (!policies_.admission->MayGrow(
-              PoolQuestion(view, blocks, others), choice.n,
-              pool_->Growth(request.done, start + choice.n))) {
+              AdmissionQuestion(pool_->prices(), view, blocks, others),
+              choice.n, pool_->Growth(request.done, start + choice.n))) {
         return Attempt::kBlocked;
       }
     }

@@ -6,7 +6,6 @@
 // together.
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "scheduler/core.h"
@@ -122,12 +121,7 @@ void Core::AddDecodes() {
     most = std::min(most, shape.tokens - kept);
   }
   if (most < std::ssize(ready)) {
-    // In turns: whoever has waited longest.
-    std::sort(ready.begin(), ready.end(),
-              [](const Request* a, const Request* b) {
-                return std::tie(a->last_decode, a->id) <
-                       std::tie(b->last_decode, b->id);
-              });
+    std::sort(ready.begin(), ready.end(), WaitedLonger);
   }
   const auto step_of = [&](std::int64_t count) {
     Step step;

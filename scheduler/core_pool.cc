@@ -36,51 +36,18 @@ PlanRequest WithoutBytes(PlanRequest request) {
 }  // namespace
 
 MemoryView Core::PoolView(const Request& request, Bytes freed) const {
-  MemoryView view{.limits = pool_->memory.Limits(pool_->ledger.resident())};
-  const bool waiting = request.state == RequestState::kWaiting;
-  const Bytes prefix = waiting ? request.prefix_blocks : 0;
-  view.limits.base =
-      std::max<Bytes>(0, SatAdd(view.limits.base, prefix) - freed);
-  view.claimed = pool_->ledger.claimed() - pool_->ledger.ClaimOf(request.id);
-  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& growth) {
-    view.limits.base = SatAdd(view.limits.base, growth.blocks);
-    view.claimed -= std::min(growth.blocks, pool_->ledger.ClaimOf(chunk.id));
-  });
-  view.idle_base = SatAdd(pool_->memory.line() - pool_->memory.IdleRoom(),
-                          prefix, pool_->ledger.ResidentOf(request.id));
-  return view;
+  return BudgetView(request, pool_->ledger, pool_->memory, &ChunkGrowth::blocks,
+                    request.prefix_blocks, freed);
 }
 
 std::vector<RequestView> Core::PoolViews(std::vector<PlanRequest>* requests) {
-  std::vector<RequestView> views = AdmittedViews();
-  requests->reserve(views.size());
-  for (RequestView& view : views) {
-    requests->push_back(WithoutBytes(*view.request));
-    view.request = &requests->back();
-    view.encoded = 0;
-    view.claim = pool_->ledger.ClaimOf(view.id);
-    view.held = pool_->ledger.ResidentOf(view.id);
+  std::vector<RequestView> views;
+  requests->reserve(table_.admitted().size());
+  for (const Request* request : table_.admitted()) {
+    views.push_back(PoolViewOf(*request, &requests->emplace_back()));
   }
-  ForEachGrowing([&](const StepChunk& chunk, const ChunkGrowth& growth) {
-    const auto view =
-        std::find_if(views.begin(), views.end(),
-                     [&](const RequestView& v) { return v.id == chunk.id; });
-    TG_CHECK(view != views.end());
-    view->held = SatAdd(view->held, growth.blocks);
-    view->claim -= std::min(growth.blocks, view->claim);
-  });
+  AddGrowing(&ChunkGrowth::blocks, &views);
   return views;
-}
-
-AdmissionPolicy::Question Core::PoolQuestion(
-    const RequestView& view, const MemoryView& memory,
-    std::span<const RequestView> admitted) const {
-  return {.estimator = pool_->prices(),
-          .request = view,
-          .memory = memory,
-          .limits = limits_,
-          .admitted = admitted,
-          .output_share_permille = OutputShare(view.id)};
 }
 
 RequestView Core::PoolViewOf(const Request& request, PlanRequest* own) const {
@@ -99,19 +66,14 @@ std::optional<Plan> Core::BeyondPool(const Request& request) const {
   whole.cached_tokens = 0;
   whole.cached_chunk = 1;
   const MemoryLimits all{.ceiling = pool_->memory.line()};
-  absl::StatusOr<Plan> plan =
-      PlanPrompt(pool_->prices(), whole, all, limits_, kVerdictOnly);
-  // What contradicts itself is answered by the plan in bytes.
-  if (!plan.ok() || plan->verdict != Verdict::kReject) return std::nullopt;
-  plan = PlanPrompt(pool_->prices(), whole, all, limits_);
-  TG_CHECK(plan.ok());
-  // Whether a span can be cut is no question of blocks.
-  if (plan->code != RefusalCode::kTooLarge ||
-      pool_->prices().SequenceBytes(
+  if (pool_->prices().SequenceBytes(
           SatAdd(whole.prompt_tokens, whole.max_output_tokens), 1) <=
-          pool_->memory.line()) {
+      all.ceiling) {
     return std::nullopt;
   }
+  absl::StatusOr<Plan> plan = PlanPrompt(pool_->prices(), whole, all, limits_);
+  // What contradicts itself is answered by the plan in bytes.
+  if (!plan.ok() || plan->code != RefusalCode::kTooLarge) return std::nullopt;
   return InBlocks(*std::move(plan));
 }
 
@@ -127,7 +89,8 @@ std::optional<Bytes> Core::PoolClaim(Request& request) {
   std::vector<PlanRequest> requests;
   const std::vector<RequestView> admitted = PoolViews(&requests);
   const absl::StatusOr<AdmissionPolicy::Answer> answer =
-      policies_.admission->Decide(PoolQuestion(view, memory, admitted));
+      policies_.admission->Decide(
+          AdmissionQuestion(pool_->prices(), view, memory, admitted));
   if (answer.ok() && answer->verdict == Verdict::kAdmit) {
     request.blocked_blocks.reset();
     return answer->claim;
@@ -157,12 +120,7 @@ Bytes Core::FreeBlocks() const {
 
 void Core::KeepWhatHasBlocks(std::vector<Request*>* ready) {
   Bytes free = FreeBlocks();
-  // Whoever has waited longest first.
-  std::sort(ready->begin(), ready->end(),
-            [](const Request* a, const Request* b) {
-              return std::tie(a->last_decode, a->id) <
-                     std::tie(b->last_decode, b->id);
-            });
+  std::sort(ready->begin(), ready->end(), WaitedLonger);
   std::vector<Request*> kept;
   for (Request* request : *ready) {
     const Tokens length = Length(*request);

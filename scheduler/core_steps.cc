@@ -110,8 +110,9 @@ absl::Status Core::On(const StepDone& event) {
   if (!step.decodes.empty() && decode_cap_ > 0) {
     decode_cap_ = decode_cap_ > table_.decoding() ? 0 : 2 * decode_cap_;
   }
-  if (event.took.has_value() && step.encodes.empty())
+  if (event.took.has_value() && step.encodes.empty()) {
     times_.Add(step.load, *event.took);
+  }
   MeasureTransient(step, event);
   std::vector<RequestId> finished;
   for (const DecodeResult& result : event.decodes) {
@@ -144,8 +145,8 @@ absl::Status Core::On(const StepDone& event) {
 void Core::ChunkDone(const Step& step, std::size_t i) {
   const StepChunk& chunk = step.chunks[i];
   Request& request = *table_.Find(chunk.id);
-  PlanRequest rest = RemainderOf(request.view);
-  const Bytes released = AdvanceTo(rest, chunk.kv_len);
+  const Encoded after =
+      EncodedAfter(request.request, chunk.start, chunk.kv_len, request.encoded);
   const Bytes kept =
       i == 0 && !step.encodes.empty() ? step.encode.kept : Bytes{0};
   const ChunkGrowth& growth = step.growth[i];
@@ -155,9 +156,9 @@ void Core::ChunkDone(const Step& step, std::size_t i) {
       std::min(growth.bytes,
                SatAdd(kept,
                       SatMul(request.request.extra_bytes_per_token, chunk.n))));
-  if (released > 0) {
-    ledger_.Shrink(request.id, released);
-    if (has_readings_) memory_.Free(released, now_);
+  if (after.released > 0) {
+    ledger_.Shrink(request.id, after.released);
+    if (has_readings_) memory_.Free(after.released, now_);
     ++relief_;
   }
   served_ += chunk.n;
@@ -167,12 +168,12 @@ void Core::ChunkDone(const Step& step, std::size_t i) {
     r.done = chunk.kv_len;
     r.last_chunk = chunk.n;
     r.served_mark = served_;
-    r.encoded = rest.encoded_bytes;
+    r.encoded = after.bytes;
     r.failures = 0;
     r.stuck_since.reset();
   });
   // The bytes of one item were promised: they serve the next one.
-  if (released > 0 && request.promised) ClaimRest(request);
+  if (after.released > 0 && request.promised) ClaimRest(request);
   // Widths grow back after a failure, one doubling a step.
   request.width_cap =
       request.width_cap >= limits_.max / 2 ? 0 : 2 * request.width_cap;

@@ -24,6 +24,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -113,6 +114,11 @@ struct Request : boost::intrusive::set_base_hook<> {
             .served_mark = served_mark};
   }
 };
+
+// Who is first where those that decode take turns.
+inline bool WaitedLonger(const Request* a, const Request* b) {
+  return std::tie(a->last_decode, a->id) < std::tie(b->last_decode, b->id);
+}
 
 class RequestTable {
  public:
