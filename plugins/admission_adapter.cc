@@ -37,17 +37,11 @@ class AdmissionAdapter final : public AdmissionPolicy {
     if (reserve.verdict == Verdict::kReject || meter.replaced()) {
       return reserve;
     }
-    PlanRequest request = RemainderOf(question.request);
-    request.max_output_tokens =
-        OutputTokens(question.request, question.output_share_permille);
-    MemoryLimits memory = question.memory.limits;
-    memory.base = SatAdd(memory.base, question.memory.claimed);
-    Answer answer;
-    answer.claim =
-        FullClaim(question.estimator, request, memory, question.limits);
-    TG_ASSIGN_OR_RETURN(answer.plan,
-                        PlanPrompt(question.estimator, request, memory,
-                                   question.limits, kVerdictOnly));
+    TG_ASSIGN_OR_RETURN(
+        Answer answer,
+        ClaimWithOutput(
+            question,
+            OutputTokens(question.request, question.output_share_permille)));
     const bool fits = answer.plan.verdict == Verdict::kAdmit;
 
     std::vector<tidegate_request> admitted;
@@ -88,7 +82,7 @@ class AdmissionAdapter final : public AdmissionPolicy {
       meter.Fault(Concat("may_start: yes to request ", view.id,
                          ", whose claim of ", FormatBytes(answer.claim),
                          " and chunks are beyond the room of ",
-                         FormatBytes(memory.Room())));
+                         FormatBytes(limits.Room() - question.memory.claimed)));
       return reserve;
     }
     answer.verdict = yes == 1 ? Verdict::kAdmit : Verdict::kWait;
@@ -102,15 +96,12 @@ class AdmissionAdapter final : public AdmissionPolicy {
 
   Bytes DecodeClaim(const Estimator& estimator, const RequestView& request,
                     std::int64_t output_share_permille) const override {
+    // Nothing to ask about.
     if (estimator.KvPreallocated()) return 0;
     const Tokens output = instance_->meter().replaced()
                               ? request.request->max_output_tokens
                               : OutputTokens(request, output_share_permille);
-    const Tokens prompt = request.request->prompt_tokens;
-    const Tokens whole = prompt + std::max(output, request.decoded);
-    return std::max<Bytes>(
-        0, estimator.SequenceBytes(whole, 1) -
-               estimator.SequenceBytes(prompt + request.decoded, 1));
+    return OutputGrowth(estimator, request, output);
   }
 
  private:

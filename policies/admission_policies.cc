@@ -31,7 +31,7 @@
 namespace tidegate {
 namespace {
 
-using internal::FullClaim;
+using internal::OutputGrowth;
 using internal::Stake;
 
 bool Fits(const AdmissionPolicy::Question& question, const PlanRequest& request,
@@ -60,32 +60,15 @@ absl::StatusOr<AdmissionPolicy::Answer> NotNow(
   return answer;
 }
 
-// Bytes that decoding still adds, up to `output` tokens.
-Bytes OutputGrowth(const Estimator& estimator, const RequestView& view,
-                   Tokens output) {
-  if (estimator.KvPreallocated()) return 0;
-  const Tokens length = view.request->prompt_tokens + view.decoded;
-  const Tokens whole =
-      view.request->prompt_tokens + std::max<Tokens>(output, view.decoded);
-  return std::max<Bytes>(0, estimator.SequenceBytes(whole, 1) -
-                                estimator.SequenceBytes(length, 1));
-}
-
 // reserve, and optimistic: claims add up, whatever is claimed is kept free.
 class Claiming : public AdmissionPolicy {
  public:
   absl::StatusOr<Answer> Decide(const Question& question) const override {
-    PlanRequest request = RemainderOf(question.request);
-    request.max_output_tokens =
-        Output(request.max_output_tokens, question.output_share_permille);
-    MemoryLimits memory = question.memory.limits;
-    memory.base = SatAdd(memory.base, question.memory.claimed);
-    Answer answer;
-    answer.claim =
-        FullClaim(question.estimator, request, memory, question.limits);
-    TG_ASSIGN_OR_RETURN(answer.plan,
-                        PlanPrompt(question.estimator, request, memory,
-                                   question.limits, internal::kVerdictOnly));
+    TG_ASSIGN_OR_RETURN(
+        Answer answer,
+        internal::ClaimWithOutput(
+            question, Output(question.request.request->max_output_tokens,
+                             question.output_share_permille)));
     if (answer.plan.verdict == Verdict::kAdmit &&
         OthersStillFit(question, answer.claim)) {
       answer.verdict = Verdict::kAdmit;
@@ -228,6 +211,31 @@ Bytes internal::FullClaim(const Estimator& estimator,
     most = std::max(most, space.Held(last, std::min(last, space.limits().max)));
   }
   return std::max<Bytes>(0, most);
+}
+
+absl::StatusOr<AdmissionPolicy::Answer> internal::ClaimWithOutput(
+    const AdmissionPolicy::Question& question, Tokens output) {
+  PlanRequest request = RemainderOf(question.request);
+  request.max_output_tokens = output;
+  MemoryLimits memory = question.memory.limits;
+  memory.base = SatAdd(memory.base, question.memory.claimed);
+  AdmissionPolicy::Answer answer;
+  answer.claim =
+      FullClaim(question.estimator, request, memory, question.limits);
+  TG_ASSIGN_OR_RETURN(answer.plan,
+                      PlanPrompt(question.estimator, request, memory,
+                                 question.limits, kVerdictOnly));
+  return answer;
+}
+
+Bytes internal::OutputGrowth(const Estimator& estimator,
+                             const RequestView& view, Tokens output) {
+  if (estimator.KvPreallocated()) return 0;
+  const Tokens length = view.request->prompt_tokens + view.decoded;
+  const Tokens whole =
+      view.request->prompt_tokens + std::max<Tokens>(output, view.decoded);
+  return std::max<Bytes>(0, estimator.SequenceBytes(whole, 1) -
+                                estimator.SequenceBytes(length, 1));
 }
 
 absl::StatusOr<std::unique_ptr<AdmissionPolicy>> CreateAdmissionPolicy(

@@ -6,6 +6,7 @@
 #ifndef TIDEGATE_POLICIES_FULL_CLAIM_H_
 #define TIDEGATE_POLICIES_FULL_CLAIM_H_
 
+#include "absl/status/statusor.h"
 #include "tidegate/policy.h"
 
 namespace tidegate::internal {
@@ -14,6 +15,17 @@ namespace tidegate::internal {
 // already: its whole prompt and output budget.
 Bytes FullClaim(const Estimator& estimator, const PlanRequest& request,
                 const MemoryLimits& memory, const ChunkLimits& limits);
+
+// The claim and the plan of the asking request with `output` tokens of its
+// budget, beside all that is live and claimed. Verdict::kWait; whether it
+// starts is the policy's to say. An error for a request that contradicts
+// itself.
+absl::StatusOr<AdmissionPolicy::Answer> ClaimWithOutput(
+    const AdmissionPolicy::Question& question, Tokens output);
+
+// Bytes that decoding still adds, up to `output` tokens.
+Bytes OutputGrowth(const Estimator& estimator, const RequestView& view,
+                   Tokens output);
 
 }  // namespace tidegate::internal
 
