@@ -4,12 +4,12 @@
 #include "simulator/replay.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "tests/testing/matchers.h"
+#include "tests/testing/shared_files.h"
 
 namespace tidegate {
 namespace {
@@ -231,15 +231,8 @@ TEST(ReplayTest, EveryScenarioOfTheRepositoryPasses) {
 }
 
 TEST(ReplayTest, EveryScenarioOfTheSharedCollectionPasses) {
-  const char* shared = std::getenv("TIDEGATE_SHARED");
-  const std::filesystem::path folder =
-      std::filesystem::path(
-          shared != nullptr ? std::string(shared)
-                            : std::string(TIDEGATE_SOURCE_DIR) + "/../shared") /
-      "scenarios";
-  if (!std::filesystem::is_directory(folder)) {
-    GTEST_SKIP() << folder << " is not here";
-  }
+  const std::filesystem::path folder = testing::SharedFile("scenarios");
+  if (folder.empty()) GTEST_SKIP() << "shared/scenarios is not here";
   std::vector<std::string> paths;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() == ".jsonl") paths.push_back(entry.path());

@@ -5,13 +5,13 @@
 // the uniform files of shared/traces state.
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include "tests/testing/matchers.h"
+#include "tests/testing/shared_files.h"
 #include "tidegate/simulator.h"
 
 namespace tidegate {
@@ -378,13 +378,7 @@ TEST_F(ServeGenTest, LengthsThatAreMissingAreAnError) {
 
 // The originals beside the uniform files that were derived from them.
 std::string Shared(const std::string& name) {
-  const char* shared = std::getenv("TIDEGATE_SHARED");
-  const std::filesystem::path root =
-      shared != nullptr
-          ? std::filesystem::path(shared)
-          : std::filesystem::path(TIDEGATE_SOURCE_DIR) / ".." / "shared";
-  const std::filesystem::path path = root / "traces" / name;
-  return std::filesystem::exists(path) ? path.string() : std::string();
+  return testing::SharedFile("traces/" + name);
 }
 
 struct Pair {

@@ -21,6 +21,7 @@
 #include "estimators/calibrator.h"
 #include "tests/testing/command.h"
 #include "tests/testing/matchers.h"
+#include "tests/testing/shared_files.h"
 #include "tools/arguments.h"
 
 namespace tidegate::tools {
@@ -38,13 +39,7 @@ const std::string kH200 = TIDEGATE_SOURCE_DIR "/tests/data/h200/model_h200.csv";
 
 // Path of a table, or empty when it is not at hand.
 std::string Truth(const std::string& name) {
-  const char* shared = std::getenv("TIDEGATE_SHARED");
-  const std::filesystem::path root =
-      shared != nullptr
-          ? std::filesystem::path(shared)
-          : std::filesystem::path(TIDEGATE_SOURCE_DIR) / ".." / "shared";
-  const std::filesystem::path path = root / "truth" / name;
-  return std::filesystem::exists(path) ? path.string() : std::string();
+  return testing::SharedFile("truth/" + name);
 }
 
 struct Judged {

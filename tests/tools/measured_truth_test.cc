@@ -6,11 +6,11 @@
 // the source tree. Skipped elsewhere; the tables are too large to ship.
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 
 #include "tests/testing/matchers.h"
+#include "tests/testing/shared_files.h"
 #include "tools/validate.h"
 
 namespace tidegate::tools {
@@ -18,13 +18,7 @@ namespace {
 
 // Path of a table, or empty when it is not at hand.
 std::string Truth(const std::string& name) {
-  const char* shared = std::getenv("TIDEGATE_SHARED");
-  const std::filesystem::path root =
-      shared != nullptr
-          ? std::filesystem::path(shared)
-          : std::filesystem::path(TIDEGATE_SOURCE_DIR) / ".." / "shared";
-  const std::filesystem::path path = root / "truth" / name;
-  return std::filesystem::exists(path) ? path.string() : std::string();
+  return testing::SharedFile("truth/" + name);
 }
 
 struct Target {
