@@ -130,27 +130,26 @@ void Front::CancelAll(const std::string& reason) {
   for (const RequestId id : ids) CancelClient(id, clients_.at(id), reason);
 }
 
-void Front::Tell(const Fact& fact) {
-  if (!pull_->Tell(fact, clock_()).ok()) {
-    ++metrics_.late_answers;
-    return;
-  }
+absl::Status Front::Hand(const Fact& fact) {
+  TG_RETURN_IF_ERROR(pull_->Tell(fact, clock_()));
   if (const auto* policy = std::get_if<PolicyChanged>(&fact)) {
     decodes_in_steps_ = policy->options->step.DecodesInSteps();
   }
+  return absl::OkStatus();
+}
+
+void Front::Tell(const Fact& fact) {
+  if (!Hand(fact).ok()) ++metrics_.late_answers;
 }
 
 absl::Status Front::Reload(std::shared_ptr<const SchedulerOptions> options,
                            TenantPolicies tenants) {
-  const bool decodes_in_steps = options->step.DecodesInSteps();
-  const absl::Status status =
-      pull_->Tell(PolicyChanged{std::move(options)}, clock_());
+  const absl::Status status = Hand(PolicyChanged{std::move(options)});
   if (!status.ok()) {
     ++metrics_.policy_reloads_refused;
     return status;
   }
   ++metrics_.policy_reloads;
-  decodes_in_steps_ = decodes_in_steps;
   tenants_ = std::move(tenants);
   return absl::OkStatus();
 }

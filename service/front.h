@@ -102,6 +102,8 @@ class Front {
   void Do(const Answer& answer);
 
   void AnswerNow(Client& client, SubmitResult result);
+  // What an engine or an operator says, to the scheduler.
+  absl::Status Hand(const Fact& fact);
   // Requests of this tenant that wait, and nobody admitted yet.
   std::int64_t WaitingOf(std::string_view tenant) const;
   void Refuse(AnswerClient answer, RefusalCode code, std::string reason,

@@ -66,8 +66,6 @@ class Reloader : public std::enable_shared_from_this<Reloader> {
         descriptor_(strand_, descriptor),
         watch_(descriptor) {}
 
-  const asio::strand<any_io_executor>& strand() const { return strand_; }
-
   // What the service runs by is on the disk: only its folders are learned.
   absl::Status Begin() {
     Files files;
