@@ -61,9 +61,9 @@ class OrderAdapter final : public OrderPolicy {
     return fallback_->Before(a, b, context);
   }
 
-  // Nothing may rely on it: a key that changed after all would tear a sorted
-  // queue apart.
-  bool StableWhileWaiting() const override { return false; }
+  // Whatever its keys are said to depend on: one that changed after all would
+  // tear a sorted queue apart.
+  LooksAt Waiting() const override { return LooksAt::kContext; }
 
   bool MayPass(const RequestView& blocked,
                const Context& context) const override {

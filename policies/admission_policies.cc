@@ -82,6 +82,8 @@ class Claiming : public AdmissionPolicy {
                Bytes /*resident*/) const override {
     return true;
   }
+  bool LimitsGrowth() const override { return false; }
+  bool LooksAtDecoding() const override { return false; }
 
   Bytes DecodeClaim(const Estimator& estimator, const RequestView& request,
                     std::int64_t output_share_permille) const override {

@@ -35,7 +35,7 @@ class Fcfs final : public OrderPolicy {
               const Context& /*context*/) const override {
     return ArrivedBefore(a, b);
   }
-  bool StableWhileWaiting() const override { return true; }
+  LooksAt Waiting() const override { return LooksAt::kNothing; }
   bool MayPass(const RequestView& /*blocked*/,
                const Context& /*context*/) const override {
     return false;
@@ -50,7 +50,7 @@ class Priority final : public OrderPolicy {
     return a.priority != b.priority ? a.priority > b.priority
                                     : ArrivedBefore(a, b);
   }
-  bool StableWhileWaiting() const override { return true; }
+  LooksAt Waiting() const override { return LooksAt::kNothing; }
   bool MayPass(const RequestView& /*blocked*/,
                const Context& /*context*/) const override {
     return false;
@@ -90,7 +90,8 @@ class Shortest final : public OrderPolicy {
     const Tokens left_b = b.request->prompt_tokens - b.done;
     return left_a != left_b ? left_a < left_b : ArrivedBefore(a, b);
   }
-  bool StableWhileWaiting() const override { return false; }
+  LooksAt Waiting() const override { return LooksAt::kNothing; }
+  Tokens Patience() const override { return kPatience; }
   bool MayPass(const RequestView& blocked,
                const Context& context) const override {
     return !Late(blocked, context);
@@ -114,9 +115,8 @@ class Fair final : public OrderPolicy {
     if (served_a != served_b) return served_a < served_b;
     return a.served != b.served ? a.served < b.served : ArrivedBefore(a, b);
   }
-  bool StableWhileWaiting() const override { return false; }
-  // They have had nothing, and who came first was passed over the longest.
-  bool ArrivalDecidesAmongFresh() const override { return true; }
+  LooksAt Waiting() const override { return LooksAt::kTenants; }
+  Tokens Patience() const override { return kPatience; }
   bool MayPass(const RequestView& blocked,
                const Context& context) const override {
     return !Late(blocked, context);

@@ -86,6 +86,7 @@ class Core final : public Scheduler {
   // core_steps.cc
   absl::Status On(const StepDone& event);
   absl::Status On(const StepFailed& event);
+  // Leaves in each request of the step which entry of the event is its own.
   absl::Status CheckDecodes(const Step& step, const StepDone& event);
   // The end of running_ when it does not run.
   std::vector<Step>::iterator FindStep(StepId id);
@@ -238,11 +239,12 @@ class Core final : public Scheduler {
   void AddGrowing(Bytes ChunkGrowth::*growth,
                   std::vector<RequestView>* views) const;
   ChunkLimits LimitsFor(const Request& request) const;
+  // Whether the admission policy sees an admitted request.
+  bool Shown(const Request& request) const {
+    return request.state != RequestState::kDecoding ||
+           policies_.admission->LooksAtDecoding();
+  }
   std::vector<RequestView> AdmittedViews();
-  // A request's view after a change to it or to its account.
-  void Refresh(
-      Request& request,
-      const std::function<void(Request&)>& change = [](Request&) {});
   // More is live than may be, by `over`: frees, and preempts when that has
   // lasted.
   // Whether somebody was preempted for it.
@@ -304,8 +306,9 @@ class Core final : public Scheduler {
 
   Instant now_{};
   StepId last_step_ = 0;
-  Tokens served_ = 0;            // prompt tokens computed, of all requests
-  std::optional<Instant> wake_;  // wanted by this decision
+  std::uint32_t answer_check_ = 0;  // counts CheckDecodes()
+  Tokens served_ = 0;               // prompt tokens computed, of all requests
+  std::optional<Instant> wake_;     // wanted by this decision
   SchedulerStats stats_;
   std::vector<Action>* actions_ = nullptr;  // of the current Handle()
 };

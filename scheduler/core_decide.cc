@@ -127,7 +127,7 @@ void Core::Serve(bool safely) {
     Request* request = table_.First(Context(), skipped, admitted_only);
     if (request == nullptr) break;
     const bool waiting = request->state == RequestState::kWaiting;
-    const RequestView view = request->view;
+    const RequestView view = request->View();
     const std::size_t admitted = table_.admitted().size();
     const Attempt attempt =
         waiting ? TryStart(*request) : TryRun(*request, safely);
@@ -201,7 +201,7 @@ std::int64_t Core::OutputShare(RequestId id) const {
 std::vector<RequestView> Core::AdmittedViews() {
   std::vector<RequestView> views;
   for (const Request* request : table_.admitted()) {
-    views.push_back(request->view);
+    if (Shown(*request)) views.push_back(request->View());
   }
   AddGrowing(&ChunkGrowth::bytes, &views);
   return views;
@@ -213,19 +213,13 @@ void Core::AddGrowing(Bytes ChunkGrowth::*growth,
     const auto view =
         std::find_if(views->begin(), views->end(),
                      [&](const RequestView& v) { return v.id == chunk.id; });
-    TG_CHECK(view != views->end());
+    if (view == views->end()) return;
     view->done = chunk.kv_len;
     view->last_chunk = chunk.n;
     view->encoded = OutputAt(*view->request, chunk.kv_len);
     view->held = SatAdd(view->held, grows.*growth);
     view->claim -= std::min(grows.*growth, view->claim);
   });
-}
-
-void Core::Refresh(Request& request,
-                   const std::function<void(Request&)>& change) {
-  table_.Update(request, ledger_.ClaimOf(request.id),
-                ledger_.ResidentOf(request.id), change);
 }
 
 Core::Attempt Core::TryStart(Request& request) {
@@ -247,7 +241,7 @@ Core::Attempt Core::TryStart(Request& request) {
   std::optional<Bytes> claim_blocks = 0;
   if (pool_.has_value()) claim_blocks = PoolClaim(request);
   if (!claim_blocks.has_value()) return Attempt::kBlocked;
-  const RequestView& view = request.view;
+  const RequestView view = request.View();
   const std::vector<RequestView> admitted = AdmittedViews();
   const auto ask = [&](Bytes freed) {
     const MemoryView memory = ViewFor(request, freed);
@@ -264,7 +258,7 @@ Core::Attempt Core::TryStart(Request& request) {
     case Verdict::kReject:
       return GiveUpIfDoomed(request) ? Attempt::kDone : Attempt::kBlocked;
     case Verdict::kWait:
-      request.doomed_since.reset();
+      request.doomed_since = Request::kNever;
       request.blocked_room = room;
       request.blocked_idle_room = memory_.IdleRoom();
       request.blocked_epoch = relief_;
@@ -283,7 +277,7 @@ Core::Attempt Core::TryStart(Request& request) {
     case Verdict::kAdmit:
       break;
   }
-  request.doomed_since.reset();
+  request.doomed_since = Request::kNever;
   request.promised = answer->claim > 0;
   Bytes resident = request.prefix_bytes;
   Bytes claim = answer->claim;
@@ -308,12 +302,12 @@ Core::Attempt Core::TryStart(Request& request) {
       request.prefix_blocks > FreeBlocks()) {
     return Attempt::kBlocked;
   }
-  ledger_.Open(request.id, claim, resident);
+  request.bytes = &ledger_.Open(request.id, claim, resident);
   if (pool_.has_value()) {
-    pool_->ledger.Open(request.id, *claim_blocks, request.prefix_blocks);
+    request.blocks =
+        &pool_->ledger.Open(request.id, *claim_blocks, request.prefix_blocks);
   }
   table_.Move(request, RequestState::kPrefill);
-  Refresh(request);
   ++stats_.admitted;
   actions_->push_back(Admit{request.id, answer->claim, *claim_blocks});
   return Attempt::kDone;
@@ -356,12 +350,13 @@ Core::Attempt Core::TryRun(Request& request, bool safely) {
     choice = NextChunk(request, 0);
     if (choice.n == 0) return Attempt::kBlocked;
   }
-  if (safely) {
+  if (safely && policies_.admission->LimitsGrowth()) {
     const MemoryView memory = ViewFor(request);
     const std::vector<RequestView> admitted = AdmittedViews();
+    const RequestView asking = request.View();
     if (!policies_.admission->MayGrow(
-            AdmissionQuestion(Prices(), request.view, memory, admitted),
-            choice.n, choice.price.resident_bytes)) {
+            AdmissionQuestion(Prices(), asking, memory, admitted), choice.n,
+            choice.price.resident_bytes)) {
       // Somebody else can finish first, and is asked next.
       return Attempt::kBlocked;
     }
@@ -393,15 +388,14 @@ absl::StatusOr<Plan> Core::PlanWhenIdle(const Request& request, Bytes room,
   return PlanPrompt(Prices(),
                     request.state == RequestState::kWaiting
                         ? request.request
-                        : RemainderOf(request.view),
+                        : RemainderOf(request.View()),
                     idle, limits_, options);
 }
 
 bool Core::GiveUpIfDoomed(Request& request) {
-  if (request.fits_in_room.has_value() &&
-      memory_.IdleRoom() >= *request.fits_in_room &&
+  if (request.fits_in_room >= 0 && memory_.IdleRoom() >= request.fits_in_room &&
       PricesVersion() == request.fits_at_prices) {
-    request.doomed_since.reset();
+    request.doomed_since = Request::kNever;
     return false;
   }
   // While memory is being freed, what can be freed and what is live come apart.
@@ -410,7 +404,7 @@ bool Core::GiveUpIfDoomed(Request& request) {
       PlanWhenIdle(request, memory_.IdleRoom(), kVerdictOnly);
   TG_CHECK(plan.ok());
   if (plan->verdict != Verdict::kReject) {
-    request.doomed_since.reset();
+    request.doomed_since = Request::kNever;
     request.fits_in_room = memory_.IdleRoom();
     request.fits_at_prices = PricesVersion();
     return false;
@@ -431,8 +425,8 @@ bool Core::GiveUpIfDoomed(Request& request) {
   // device offered of late counts for a while.
   if (!waiting || memory_.unconfirmed() > 0 ||
       fits_with(memory_.BestIdleRoom())) {
-    if (!request.doomed_since.has_value()) request.doomed_since = now_;
-    const Instant until = *request.doomed_since + kShortagePatience;
+    if (request.doomed_since == Request::kNever) request.doomed_since = now_;
+    const Instant until = request.doomed_since + kShortagePatience;
     if (until > now_) {
       WakeNoLaterThan(until);
       return false;

@@ -110,7 +110,7 @@ absl::Status Core::On(const PrefixChanged& event) {
   }
   TG_RETURN_IF_ERROR(RequireBytes("prefix_bytes", event.prefix_bytes));
   TG_RETURN_IF_ERROR(RequireBytes("prefix_blocks", event.prefix_blocks));
-  Refresh(*request, [&](Request& r) {
+  table_.Update(*request, [&](Request& r) {
     r.request.cached_tokens = event.cached_tokens;
     r.request.cached_chunk = 1;
     r.done = event.cached_tokens;
@@ -118,7 +118,7 @@ absl::Status Core::On(const PrefixChanged& event) {
     r.prefix_bytes = event.prefix_bytes;
     r.prefix_blocks = event.prefix_blocks;
     r.blocked_blocks.reset();
-    r.fits_in_room.reset();
+    r.fits_in_room = Request::kUnknown;
     r.blocked_room.reset();
   });
   return absl::OkStatus();
@@ -298,7 +298,7 @@ absl::Status Core::On(const PolicyChanged& event) {
   decode_cap_ = 0;
   ++relief_;
   table_.ForEach([](Request& request) {
-    request.fits_in_room.reset();
+    request.fits_in_room = Request::kUnknown;
     request.blocked_room.reset();
     request.blocked_blocks.reset();
   });
@@ -319,20 +319,20 @@ void Core::RaiseClaims() {
   ++growth_changes_;
   const Bytes extra = growth_.ExtraPerToken();
   for (Request* request : table_.Unfinished()) {
-    Refresh(*request,
-            [&](Request& r) { r.request.extra_bytes_per_token = extra; });
-    if (request->state != RequestState::kPrefill || request->view.claim == 0) {
-      continue;
+    table_.Update(*request, [extra](Request& r) {
+      r.request.extra_bytes_per_token = extra;
+    });
+    if (request->state == RequestState::kPrefill &&
+        request->bytes->claim() > 0) {
+      ClaimRest(*request);
     }
-    ClaimRest(*request);
   }
 }
 
 void Core::ClaimRest(Request& request) {
   ledger_.SetClaim(request.id,
-                   FullClaim(Prices(), RemainderOf(request.view),
+                   FullClaim(Prices(), RemainderOf(request.View()),
                              memory_.Limits(ledger_.resident()), limits_));
-  Refresh(request);
 }
 
 void Core::End(Request& request) {

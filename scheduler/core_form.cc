@@ -125,9 +125,9 @@ void Core::AddDecodes() {
   }
   const auto step_of = [&](std::int64_t count) {
     Step step;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const Request& request = *ready[static_cast<std::size_t>(i)];
-      step.decodes.push_back(request.id);
+    step.decodes.assign(ready.begin(), ready.begin() + count);
+    for (const Request* decoding : step.decodes) {
+      const Request& request = *decoding;
       const Tokens before = Length(request);
       step.decode_kv_len = std::max(step.decode_kv_len, before + 1);
       step.load.Add(1, before);
@@ -176,7 +176,7 @@ Tokens Core::WidestLeft() const {
 ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
                                     bool steps_ended,
                                     Bytes freed_blocks) const {
-  const RequestView& view = request.view;
+  const RequestView view = request.View();
   MemoryView memory = ViewFor(request, freed);
   Bytes transients = 0;
   for (const Step& step : running_) {
@@ -279,14 +279,16 @@ void Core::Launch() {
   step.rank = memory_.least_rank();
   step.alone = running_.empty();
   for (Step& other : running_) other.alone = false;
-  for (const RequestId id : step.decodes) {
-    Request& request = *table_.Find(id);
-    request.in_step = step.id;
-    request.last_decode = step.id;
+  std::vector<RequestId> decodes;
+  decodes.reserve(step.decodes.size());
+  for (Request* request : step.decodes) {
+    request->in_step = step.id;
+    request->last_decode = step.id;
+    decodes.push_back(request->id);
   }
   RunStep run{.step = step.id,
               .chunks = step.chunks,
-              .decodes = step.decodes,
+              .decodes = std::move(decodes),
               .encodes = step.encodes,
               .price = step.price,
               .room_bytes = FreeRoom()};

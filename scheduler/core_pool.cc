@@ -44,6 +44,7 @@ std::vector<RequestView> Core::PoolViews(std::vector<PlanRequest>* requests) {
   std::vector<RequestView> views;
   requests->reserve(table_.admitted().size());
   for (const Request* request : table_.admitted()) {
+    if (!Shown(*request)) continue;
     views.push_back(PoolViewOf(*request, &requests->emplace_back()));
   }
   AddGrowing(&ChunkGrowth::blocks, &views);
@@ -52,7 +53,7 @@ std::vector<RequestView> Core::PoolViews(std::vector<PlanRequest>* requests) {
 
 RequestView Core::PoolViewOf(const Request& request, PlanRequest* own) const {
   *own = WithoutBytes(request.request);
-  RequestView view = request.view;
+  RequestView view = request.View();
   view.request = own;
   view.claim = pool_->ledger.ClaimOf(request.id);
   view.held = pool_->ledger.ResidentOf(request.id);
@@ -120,7 +121,9 @@ Bytes Core::FreeBlocks() const {
 
 void Core::KeepWhatHasBlocks(std::vector<Request*>* ready) {
   Bytes free = FreeBlocks();
-  std::sort(ready->begin(), ready->end(), WaitedLonger);
+  if (!std::is_sorted(ready->begin(), ready->end(), WaitedLonger)) {
+    std::sort(ready->begin(), ready->end(), WaitedLonger);
+  }
   std::vector<Request*> kept;
   for (Request* request : *ready) {
     const Tokens length = Length(*request);

@@ -84,12 +84,12 @@ Core::Attempt Core::Stuck(Request& request) {
       Live() <= memory_.line()) {
     return Attempt::kBlocked;
   }
-  if (!request.stuck_since.has_value()) request.stuck_since = now_;
+  if (request.stuck_since == Request::kNever) request.stuck_since = now_;
   if (memory_.reclaiming() || memory_.unconfirmed() > 0) {
     return Attempt::kBlocked;
   }
-  const Instant preempt = *request.stuck_since + policies_.pressure->Patience();
-  const Instant give_up = *request.stuck_since + kShortagePatience;
+  const Instant preempt = request.stuck_since + policies_.pressure->Patience();
+  const Instant give_up = request.stuck_since + kShortagePatience;
   if (preempt > now_) {
     WakeNoLaterThan(preempt);
     return Attempt::kBlocked;
@@ -105,7 +105,7 @@ Core::Attempt Core::Stuck(Request& request) {
   // Of a sequence that is allocated already nothing grows: see
   // GiveUpIfDoomed().
   const absl::StatusOr<Plan> plan =
-      PlanPrompt(Prices(), RemainderOf(request.view), limits, limits_,
+      PlanPrompt(Prices(), RemainderOf(request.View()), limits, limits_,
                  {.want_largest_prompt = !Prices().KvPreallocated()});
   TG_CHECK(plan.ok());
   RejectNow(request, RefusalCode::kOverloaded, plan->reason, &*plan);
@@ -148,7 +148,7 @@ bool Core::PreemptFor(const Request* request) {
       continue;
     }
     if (victim == nullptr ||
-        policies_.pressure->PreemptBefore(other->view, victim->view)) {
+        policies_.pressure->PreemptBefore(other->View(), victim->View())) {
       victim = other;
     }
   }
@@ -167,19 +167,21 @@ bool Core::PreemptFor(const Request* request) {
   ++stats_.preemptions;
   const Bytes held = ledger_.Release(victim->id);
   if (pool_.has_value()) pool_->ledger.Release(victim->id);
+  victim->bytes = nullptr;
+  victim->blocks = nullptr;
   if (has_readings_) memory_.Free(held, now_);
   ++relief_;
   table_.Move(*victim, RequestState::kWaiting);
   // What it gives up is for others: it does not take it back at once.
   victim->not_before = now_ + kPreemptPause;
   ++victim->preempted;
-  Refresh(*victim, [](Request& r) {
+  table_.Update(*victim, [](Request& r) {
     r.done = r.request.cached_tokens;
     r.last_chunk = r.request.cached_chunk;
     r.decoded = 0;
     r.encoded = 0;
-    r.stuck_since.reset();
-    r.fits_in_room.reset();
+    r.stuck_since = Request::kNever;
+    r.fits_in_room = Request::kUnknown;
   });
   return true;
 }
@@ -211,7 +213,7 @@ bool Core::GiveUpDecoding(const Step& step) {
     return false;
   }
   if (!running_.empty()) return false;
-  Request& request = *table_.Find(step.decodes.front());
+  Request& request = *step.decodes.front();
   const MemoryLimits limits = memory_.Limits(ledger_.resident());
   Plan plan;
   plan.arithmetic = {.live = limits.base,

@@ -31,10 +31,6 @@ absl::Status NotRunning(StepId id) {
   return absl::NotFoundError(Concat("step ", id, " is not running"));
 }
 
-bool Contains(const std::vector<RequestId>& ids, RequestId id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
-}
-
 }  // namespace
 
 std::vector<Step>::iterator Core::FindStep(StepId id) {
@@ -49,28 +45,33 @@ Step Core::EndStep(StepId id) {
   running_.erase(it);
   ledger_.CloseStep(id);
   for (const StepChunk& chunk : step.chunks) table_.Find(chunk.id)->in_step = 0;
-  for (const RequestId decode : step.decodes) table_.Find(decode)->in_step = 0;
+  for (Request* decoding : step.decodes) decoding->in_step = 0;
   return step;
 }
 
 absl::Status Core::CheckDecodes(const Step& step, const StepDone& event) {
   if (event.decodes.empty()) return absl::OkStatus();
-  std::vector<RequestId> seen;
-  for (const DecodeResult& result : event.decodes) {
+  ++answer_check_;
+  for (std::size_t i = 0; i < event.decodes.size(); ++i) {
+    const DecodeResult& result = event.decodes[i];
     Request* request = table_.Find(result.id);
-    bool here = Contains(step.decodes, result.id);
-    for (std::size_t i = 0; i < step.chunks.size() && !here; ++i) {
-      here = options_.step.DecodesInSteps() && step.chunks[i].id == result.id &&
-             step.chunks[i].kv_len == request->request.prompt_tokens;
+    bool here = request != nullptr && request->in_step == step.id;
+    if (here && request->state != RequestState::kDecoding) {
+      const auto chunk =
+          std::find_if(step.chunks.begin(), step.chunks.end(),
+                       [&](const StepChunk& c) { return c.id == result.id; });
+      here = options_.step.DecodesInSteps() &&
+             chunk->kv_len == request->request.prompt_tokens;
     }
     if (!here) {
       return InvalidArgument("decodes: request ", result.id,
                              " does not decode in step ", event.step);
     }
-    if (Contains(seen, result.id)) {
+    if (request->answer_check == answer_check_) {
       return InvalidArgument("decodes: request ", result.id, " is there twice");
     }
-    seen.push_back(result.id);
+    request->answer_check = answer_check_;
+    request->answer = static_cast<std::uint32_t>(i);
     if (result.tokens < 0 || result.tokens > kTokensMax - request->decoded) {
       return InvalidArgument("decodes: expected 0 to ",
                              kTokensMax - request->decoded, " tokens, got ",
@@ -93,18 +94,16 @@ absl::Status Core::On(const StepDone& event) {
   const Step step = EndStep(event.step);
   ++stats_.steps;
   for (std::size_t i = 0; i < step.chunks.size(); ++i) ChunkDone(step, i);
-  const auto result_of = [&](RequestId id) -> const DecodeResult* {
-    for (const DecodeResult& result : event.decodes) {
-      if (result.id == id) return &result;
-    }
-    return nullptr;
+  const auto result_of = [&](const Request& request) -> const DecodeResult* {
+    const bool named =
+        !event.decodes.empty() && request.answer_check == answer_check_;
+    return named ? &event.decodes[request.answer] : nullptr;
   };
-  for (const RequestId id : step.decodes) {
-    Request& request = *table_.Find(id);
-    const DecodeResult* result = result_of(id);
-    request.failures = 0;
+  for (Request* request : step.decodes) {
+    const DecodeResult* result = result_of(*request);
+    request->failures = 0;
     if (const Tokens tokens = result != nullptr ? result->tokens : 1) {
-      DecodeGrew(request, tokens);
+      DecodeGrew(*request, tokens);
     }
   }
   if (!step.decodes.empty() && decode_cap_ > 0) {
@@ -114,31 +113,39 @@ absl::Status Core::On(const StepDone& event) {
     times_.Add(step.load, *event.took);
   }
   MeasureTransient(step, event);
-  std::vector<RequestId> finished;
+  // Who ends with the step, and who goes on.
+  std::vector<Request*> finished;
   for (const DecodeResult& result : event.decodes) {
-    if (result.finished) finished.push_back(result.id);
+    if (result.finished) finished.push_back(table_.Find(result.id));
   }
-  for (const RequestId id : step.decodes) {
-    const bool pending = table_.Find(id)->finish_pending;
-    if (pending && !Contains(finished, id)) finished.push_back(id);
+  const auto named_as_finished = [&](const Request& request) {
+    const DecodeResult* result = result_of(request);
+    return result != nullptr && result->finished;
+  };
+  std::vector<Request*> going_on;
+  for (const StepChunk& chunk : step.chunks) {
+    Request* request = table_.Find(chunk.id);
+    if (!named_as_finished(*request)) going_on.push_back(request);
+  }
+  for (Request* request : step.decodes) {
+    if (named_as_finished(*request)) continue;
+    if (request->finish_pending) {
+      finished.push_back(request);
+    } else if (request->cancel_pending) {
+      going_on.push_back(request);
+    }
   }
   // What is freed with the step would look like less growth.
   if (!event.live_bytes.empty() && finished.empty()) {
     MeasureGrowth(step, event.live_bytes);
   }
   // They are gone, or going, when memory is read.
-  for (const RequestId id : finished) FinishNow(*table_.Find(id));
+  for (Request* request : finished) FinishNow(*request);
   if (!event.live_bytes.empty()) {
     has_readings_ = true;
     memory_.Read(event.live_bytes, ledger_.resident());
   }
-  for (const StepChunk& chunk : step.chunks) {
-    if (Contains(finished, chunk.id)) continue;
-    AfterStep(*table_.Find(chunk.id), result_of(chunk.id));
-  }
-  for (const RequestId id : step.decodes) {
-    if (!Contains(finished, id)) AfterStep(*table_.Find(id), nullptr);
-  }
+  for (Request* request : going_on) AfterStep(*request, result_of(*request));
   return absl::OkStatus();
 }
 
@@ -164,14 +171,12 @@ void Core::ChunkDone(const Step& step, std::size_t i) {
   served_ += chunk.n;
   widest_run_ = std::max(widest_run_, chunk.n);
   table_.Serve(request, chunk.n);
-  Refresh(request, [&](Request& r) {
-    r.done = chunk.kv_len;
-    r.last_chunk = chunk.n;
-    r.served_mark = served_;
-    r.encoded = after.bytes;
-    r.failures = 0;
-    r.stuck_since.reset();
-  });
+  request.done = chunk.kv_len;
+  request.last_chunk = chunk.n;
+  request.served_mark = served_;
+  request.encoded = after.bytes;
+  request.failures = 0;
+  request.stuck_since = Request::kNever;
   // The bytes of one item were promised: they serve the next one.
   if (after.released > 0 && request.promised) ClaimRest(request);
   // Widths grow back after a failure, one doubling a step.
@@ -184,12 +189,12 @@ void Core::DecodeGrew(Request& request, Tokens tokens) {
   if (!Prices().KvPreallocated()) {
     const Bytes before = Prices().SequenceBytes(length, 1);
     const Bytes after = Prices().SequenceBytes(length + tokens, 1);
-    ledger_.Grow(request.id, std::max<Bytes>(0, after - before));
+    ledger_.Grow(*request.bytes, std::max<Bytes>(0, after - before));
   }
   if (pool_.has_value()) {
-    pool_->ledger.Grow(request.id, pool_->Growth(length, length + tokens));
+    pool_->ledger.Grow(*request.blocks, pool_->Growth(length, length + tokens));
   }
-  Refresh(request, [&](Request& r) { r.decoded += tokens; });
+  request.decoded += tokens;
 }
 
 // Ends what ends with its step, and sends on to decoding what is computed.
@@ -203,7 +208,7 @@ void Core::AfterStep(Request& request, const DecodeResult* result) {
     ++relief_;
     table_.Move(request, RequestState::kDecoding);
     ledger_.SetClaim(request.id,
-                     policies_.admission->DecodeClaim(Prices(), request.view,
+                     policies_.admission->DecodeClaim(Prices(), request.View(),
                                                       OutputShare(request.id)));
     if (pool_.has_value()) {
       PlanRequest own;
@@ -212,7 +217,6 @@ void Core::AfterStep(Request& request, const DecodeResult* result) {
                                  pool_->prices(), PoolViewOf(request, &own),
                                  OutputShare(request.id)));
     }
-    Refresh(request);
     actions_->push_back(StartDecode{request.id});
     CoverDecoding();
     if (!options_.step.DecodesInSteps()) return;
@@ -220,8 +224,7 @@ void Core::AfterStep(Request& request, const DecodeResult* result) {
     // that came with it are.
     const Tokens tokens = result != nullptr ? result->tokens : 1;
     if (tokens > 1) DecodeGrew(request, tokens - 1);
-    Refresh(request,
-            [&](Request& r) { r.decoded += std::min<Tokens>(tokens, 1); });
+    request.decoded += std::min<Tokens>(tokens, 1);
   }
 }
 
@@ -258,9 +261,7 @@ absl::Status Core::On(const StepFailed& event) {
   for (const StepChunk& chunk : step.chunks) {
     Fail(step, *table_.Find(chunk.id), chunk.n, memory);
   }
-  for (const RequestId id : step.decodes) {
-    Fail(step, *table_.Find(id), 0, memory);
-  }
+  for (Request* request : step.decodes) Fail(step, *request, 0, memory);
   return absl::OkStatus();
 }
 

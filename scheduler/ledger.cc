@@ -9,27 +9,34 @@
 
 namespace tidegate::internal {
 
-void Ledger::Open(RequestId id, Bytes claim, Bytes resident) {
+Ledger::Account& Ledger::Open(RequestId id, Bytes claim, Bytes resident) {
   TG_CHECK(claim >= 0 && resident >= 0);
-  const bool inserted = accounts_.emplace(id, Account{claim, resident}).second;
+  const auto [it, inserted] = accounts_.try_emplace(id);
   TG_CHECK(inserted);
+  it->second.claim_ = claim;
+  it->second.resident_ = resident;
   claimed_ += claim;
   resident_ += resident;
+  return it->second;
 }
 
-void Ledger::Grow(RequestId id, Bytes bytes, Bytes side) {
-  TG_CHECK(bytes >= 0 && side >= 0 && side <= bytes);
+Ledger::Account& Ledger::Of(RequestId id) {
   const auto it = accounts_.find(id);
   TG_CHECK(it != accounts_.end());
-  const Bytes paid = std::min(bytes, it->second.claim);
-  it->second.claim -= paid;
+  return it->second;
+}
+
+void Ledger::Grow(Account& account, Bytes bytes, Bytes side) {
+  TG_CHECK(bytes >= 0 && side >= 0 && side <= bytes);
+  const Bytes paid = std::min(bytes, account.claim_);
+  account.claim_ -= paid;
   claimed_ -= paid;
-  const Bytes before = it->second.resident;
-  it->second.resident = SatAdd(before, bytes);
-  resident_ += it->second.resident - before;
-  const Bytes side_before = it->second.side;
-  it->second.side = std::min(SatAdd(side_before, side), it->second.resident);
-  side_ += it->second.side - side_before;
+  const Bytes before = account.resident_;
+  account.resident_ = SatAdd(before, bytes);
+  resident_ += account.resident_ - before;
+  const Bytes side_before = account.side_;
+  account.side_ = std::min(SatAdd(side_before, side), account.resident_);
+  side_ += account.side_ - side_before;
 }
 
 void Ledger::OpenStep(StepId step, Bytes bytes) {
@@ -49,22 +56,19 @@ void Ledger::CloseStep(StepId step) {
 }
 
 void Ledger::Shrink(RequestId id, Bytes side) {
-  const auto it = accounts_.find(id);
-  TG_CHECK(it != accounts_.end());
-  Account& account = it->second;
-  TG_CHECK(side >= 0 && side <= account.side && side <= account.resident);
-  account.resident -= side;
-  account.side -= side;
+  Account& account = Of(id);
+  TG_CHECK(side >= 0 && side <= account.side_ && side <= account.resident_);
+  account.resident_ -= side;
+  account.side_ -= side;
   resident_ -= side;
   side_ -= side;
 }
 
 void Ledger::SetClaim(RequestId id, Bytes claim) {
   TG_CHECK(claim >= 0);
-  const auto it = accounts_.find(id);
-  TG_CHECK(it != accounts_.end());
-  claimed_ += Sum{claim} - it->second.claim;
-  it->second.claim = claim;
+  Account& account = Of(id);
+  claimed_ += Sum{claim} - account.claim_;
+  account.claim_ = claim;
 }
 
 Bytes Ledger::Release(RequestId id) {
@@ -72,21 +76,21 @@ Bytes Ledger::Release(RequestId id) {
   TG_CHECK(it != accounts_.end());
   const Account account = it->second;
   accounts_.erase(it);
-  claimed_ -= account.claim;
-  resident_ -= account.resident;
-  side_ -= account.side;
+  claimed_ -= account.claim_;
+  resident_ -= account.resident_;
+  side_ -= account.side_;
   TG_CHECK(claimed_ >= 0 && resident_ >= 0 && side_ >= 0);
-  return account.resident;
+  return account.resident_;
 }
 
 Bytes Ledger::ClaimOf(RequestId id) const {
   const auto it = accounts_.find(id);
-  return it == accounts_.end() ? 0 : it->second.claim;
+  return it == accounts_.end() ? 0 : it->second.claim_;
 }
 
 Bytes Ledger::ResidentOf(RequestId id) const {
   const auto it = accounts_.find(id);
-  return it == accounts_.end() ? 0 : it->second.resident;
+  return it == accounts_.end() ? 0 : it->second.resident_;
 }
 
 bool Ledger::Conserved() const {
@@ -94,13 +98,13 @@ bool Ledger::Conserved() const {
   Sum resident = 0;
   Sum side = 0;
   for (const auto& [id, account] : accounts_) {
-    if (account.claim < 0 || account.side < 0 ||
-        account.resident < account.side) {
+    if (account.claim_ < 0 || account.side_ < 0 ||
+        account.resident_ < account.side_) {
       return false;
     }
-    claimed += account.claim;
-    resident += account.resident;
-    side += account.side;
+    claimed += account.claim_;
+    resident += account.resident_;
+    side += account.side_;
   }
   Sum in_flight = 0;
   for (const Step& step : steps_) in_flight += step.bytes;

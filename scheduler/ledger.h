@@ -17,9 +17,9 @@
 #ifndef TIDEGATE_SCHEDULER_LEDGER_H_
 #define TIDEGATE_SCHEDULER_LEDGER_H_
 
-#include <boost/container/flat_map.hpp>
 #include <boost/container/small_vector.hpp>
 
+#include "absl/container/node_hash_map.h"
 #include "tidegate/events.h"
 #include "tidegate/types.h"
 
@@ -27,12 +27,28 @@ namespace tidegate::internal {
 
 class Ledger {
  public:
+  class Account {
+   public:
+    Bytes claim() const { return claim_; }  // what is left of it
+    Bytes resident() const { return resident_; }
+
+   private:
+    friend class Ledger;
+    Bytes claim_ = 0;
+    Bytes resident_ = 0;
+    Bytes side_ = 0;
+  };
+
   // Opens an account that holds `resident` bytes and is promised `claim` more.
-  void Open(RequestId id, Bytes claim, Bytes resident);
+  // It stays where it is until Release().
+  Account& Open(RequestId id, Bytes claim, Bytes resident);
 
   // Adds live bytes, paid from the claim as far as it goes. `side` of them are
   // beyond every price.
-  void Grow(RequestId id, Bytes bytes, Bytes side = 0);
+  void Grow(Account& account, Bytes bytes, Bytes side = 0);
+  void Grow(RequestId id, Bytes bytes, Bytes side = 0) {
+    Grow(Of(id), bytes, side);
+  }
 
   // Frees live bytes of those that were grown as `side`.
   void Shrink(RequestId id, Bytes side);
@@ -64,17 +80,13 @@ class Ledger {
   bool Conserved() const;
 
  private:
-  struct Account {
-    Bytes claim = 0;
-    Bytes resident = 0;
-    Bytes side = 0;
-  };
   struct Step {
     StepId id = 0;
     Bytes bytes = 0;
   };
-  // Flat: a few hundred accounts at most, looked up at every event.
-  boost::container::flat_map<RequestId, Account> accounts_;
+  Account& Of(RequestId id);
+
+  absl::node_hash_map<RequestId, Account> accounts_;
   // Wide, so that accounts of absurd size still sum to zero when they are gone.
   using Sum = __int128;
   static Bytes Saturated(Sum sum) {

@@ -19,6 +19,10 @@ bool ArrivedBefore(const Request* a, const Request* b) {
 
 bool LowerId(const Request* a, const Request* b) { return a->id < b->id; }
 
+bool Contains(std::span<const RequestId> ids, RequestId id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
 void InsertSorted(std::vector<Request*>& requests, Request* request,
                   bool (*before)(const Request*, const Request*)) {
   requests.insert(
@@ -26,27 +30,77 @@ void InsertSorted(std::vector<Request*>& requests, Request* request,
       request);
 }
 
+void EraseSorted(std::vector<Request*>& requests, Request* request,
+                 bool (*before)(const Request*, const Request*)) {
+  const auto it =
+      std::lower_bound(requests.begin(), requests.end(), request, before);
+  TG_CHECK(it != requests.end() && *it == request);
+  requests.erase(it);
+}
+
 }  // namespace
 
-bool RequestTable::WaitingBefore::operator()(const Request& a,
-                                             const Request& b) const {
-  return stable ? order->Before(a.view, b.view, {}) : ArrivedBefore(&a, &b);
+bool WaitingBefore::operator()(const Request& a, const Request& b) const {
+  return looks_at == OrderPolicy::LooksAt::kContext
+             ? ArrivedBefore(&a, &b)
+             : order->Before(a.View(), b.View(), {});
+}
+
+bool PassedOverBefore::operator()(const Request& a, const Request& b) const {
+  return a.served_mark != b.served_mark ? a.served_mark < b.served_mark
+                                        : ArrivedBefore(&a, &b);
+}
+
+RequestView Request::View() const {
+  return {.id = id,
+          .request = &request,
+          .priority = priority,
+          .tenant = tenant->name,
+          .done = done,
+          .last_chunk = last_chunk,
+          .arrived = arrived,
+          .admitted = state != RequestState::kWaiting,
+          .decoding = state == RequestState::kDecoding,
+          .decoded = decoded,
+          .claim = bytes != nullptr ? bytes->claim() : 0,
+          .held = bytes != nullptr ? bytes->resident() : 0,
+          .encoded = encoded,
+          .preempted = preempted,
+          .served = served,
+          .tenant_served = tenant->name.empty() ? served : tenant->served,
+          .served_mark = served_mark};
 }
 
 RequestTable::RequestTable(const OrderPolicy& order)
     : order_(&order),
-      waiting_(WaitingBefore{&order, order.StableWhileWaiting()}) {}
+      looks_at_(order.Waiting()),
+      patience_(order.Patience()),
+      nobody_(NewTenant()) {}
 
-RequestTable::~RequestTable() { waiting_.clear(); }
+RequestTable::~RequestTable() {
+  for (auto& [name, tenant] : tenants_) tenant.waiting.clear();
+  nobody_.waiting.clear();
+  passed_over_.clear();
+}
 
 void RequestTable::SetOrder(const OrderPolicy& order) {
   std::vector<Request*> waiting;
-  for (Request& request : waiting_) waiting.push_back(&request);
-  waiting_.clear();
+  for (const auto& [id, request] : by_id_) {
+    if (request->state != RequestState::kWaiting) continue;
+    waiting.push_back(request.get());
+    StopWaiting(*request);
+  }
   order_ = &order;
-  Waiting ordered(WaitingBefore{&order, order.StableWhileWaiting()});
-  waiting_.swap(ordered);
-  for (Request* request : waiting) waiting_.insert(*request);
+  looks_at_ = order.Waiting();
+  patience_ = order.Patience();
+  const WaitingBefore before{order_, looks_at_};
+  const auto renew = [&before](Tenant& tenant) {
+    WaitingQueue ordered(before);
+    tenant.waiting.swap(ordered);
+  };
+  renew(nobody_);
+  for (auto& [name, tenant] : tenants_) renew(tenant);
+  for (Request* request : waiting) Wait(*request);
 }
 
 const Request* RequestTable::Find(RequestId id) const {
@@ -65,18 +119,17 @@ Request& RequestTable::Add(const Arrive& arrive, Instant now,
   request->request = arrive.request;
   request->request.encoded_bytes = 0;
   request->priority = arrive.priority;
-  request->tenant = arrive.tenant;
+  request->tenant = TenantOf(arrive.tenant);
   request->prefix_bytes = arrive.prefix_bytes;
   request->prefix_blocks = arrive.prefix_blocks;
   request->arrived = now;
   request->done = request->request.cached_tokens;
   request->last_chunk = request->request.cached_chunk;
   request->served_mark = served_mark;
-  if (!request->tenant.empty()) ++tenants_[request->tenant].requests;
+  ++request->tenant->requests;
   Request& added = *request;
   const bool inserted = by_id_.emplace(arrive.id, std::move(request)).second;
   TG_CHECK(inserted);
-  Show(added, 0, 0);
   Wait(added);
   return added;
 }
@@ -89,10 +142,9 @@ void RequestTable::Move(Request& request, RequestState state) {
            state == RequestState::kWaiting);
   LeaveState(request);
   request.state = state;
-  Show(request, request.view.claim, request.view.held);
   switch (state) {
     case RequestState::kWaiting:
-      std::erase(admitted_, &request);
+      EraseSorted(admitted_, &request, LowerId);
       Wait(request);
       break;
     case RequestState::kPrefill:
@@ -111,7 +163,7 @@ void RequestTable::LeaveState(Request& request) {
       StopWaiting(request);
       break;
     case RequestState::kPrefill:
-      std::erase(prefilling_, &request);
+      EraseSorted(prefilling_, &request, ArrivedBefore);
       break;
     case RequestState::kDecoding:
       --decoding_;
@@ -121,50 +173,50 @@ void RequestTable::LeaveState(Request& request) {
 
 void RequestTable::Remove(Request& request) {
   LeaveState(request);
-  if (request.state != RequestState::kWaiting) std::erase(admitted_, &request);
-  if (!request.tenant.empty()) {
-    const auto tenant = tenants_.find(request.tenant);
-    TG_CHECK(tenant != tenants_.end());
-    if (--tenant->second.requests == 0) tenants_.erase(tenant);
+  if (request.state != RequestState::kWaiting) {
+    EraseSorted(admitted_, &request, LowerId);
   }
+  Tenant& tenant = *request.tenant;
   by_id_.erase(request.id);
-}
-
-void RequestTable::Update(Request& request, Bytes claim, Bytes held,
-                          const std::function<void(Request&)>& change) {
-  const bool waiting = request.state == RequestState::kWaiting;
-  if (waiting) StopWaiting(request);
-  change(request);
-  Show(request, claim, held);
-  if (waiting) Wait(request);
+  if (--tenant.requests == 0 && &tenant != &nobody_) {
+    tenants_.erase(tenants_.find(std::string(tenant.name)));
+  }
 }
 
 void RequestTable::Serve(Request& request, Tokens tokens) {
   request.served += tokens;
-  if (!request.tenant.empty()) tenants_.at(request.tenant).served += tokens;
+  request.tenant->served += tokens;
 }
 
 Request* RequestTable::First(const OrderPolicy::Context& context,
                              std::span<const RequestId> skipped,
                              bool admitted_only) {
   Request* first = nullptr;
+  RequestView first_view;
   const auto consider = [&](Request& request) {
-    if (request.in_step != 0 || Skipped(request, skipped)) return false;
-    // Its tenant may have been served since the view was made.
-    Show(request, request.view.claim, request.view.held);
-    if (first == nullptr ||
-        order_->Before(request.view, first->view, context)) {
+    if (request.in_step != 0 || Contains(skipped, request.id)) return false;
+    const RequestView view = request.View();
+    if (first == nullptr || order_->Before(view, first_view, context)) {
       first = &request;
+      first_view = view;
     }
     return true;
   };
   for (Request* request : prefilling_) consider(*request);
   if (admitted_only) return first;
-  const bool one_is_enough =
-      order_->StableWhileWaiting() ||
-      (order_->ArrivalDecidesAmongFresh() && waiting_not_fresh_ == 0);
-  for (Request& request : waiting_) {
-    if (consider(request) && one_is_enough) break;
+  const bool all = looks_at_ == OrderPolicy::LooksAt::kContext;
+  const auto consider_queue = [&](WaitingQueue& queue) {
+    for (Request& request : queue) {
+      if (consider(request) && !all) break;
+    }
+  };
+  consider_queue(nobody_.waiting);
+  if (looks_at_ == OrderPolicy::LooksAt::kTenants) {
+    for (auto& [name, tenant] : tenants_) consider_queue(tenant.waiting);
+  }
+  for (Request& request : passed_over_) {
+    if (context.served - request.served_mark <= patience_) break;
+    if (consider(request)) break;
   }
   return first;
 }
@@ -180,27 +232,34 @@ std::vector<Request*> RequestTable::Unfinished() {
   return unfinished;
 }
 
-void RequestTable::Show(Request& request, Bytes claim, Bytes held) {
-  Tokens tenant_served = request.served;
-  if (!request.tenant.empty()) {
-    tenant_served = tenants_.at(request.tenant).served;
-  }
-  request.view = request.View(claim, held, tenant_served);
+WaitingQueue& RequestTable::QueueOf(const Request& request) {
+  return looks_at_ == OrderPolicy::LooksAt::kTenants ? request.tenant->waiting
+                                                     : nobody_.waiting;
+}
+
+Tenant* RequestTable::TenantOf(std::string_view name) {
+  if (name.empty()) return &nobody_;
+  const auto [it, inserted] =
+      tenants_.try_emplace(std::string(name), NewTenant());
+  if (inserted) it->second.name = it->first;
+  return &it->second;
 }
 
 void RequestTable::Wait(Request& request) {
-  waiting_.insert(request);
-  if (!Fresh(request)) ++waiting_not_fresh_;
+  QueueOf(request).insert(request);
+  if (patience_ != std::numeric_limits<Tokens>::max()) {
+    passed_over_.insert(request);
+  }
+  ++waiting_;
 }
 
 void RequestTable::StopWaiting(Request& request) {
-  waiting_.erase(waiting_.iterator_to(request));
-  if (!Fresh(request)) --waiting_not_fresh_;
-}
-
-bool RequestTable::Skipped(const Request& request,
-                           std::span<const RequestId> skipped) const {
-  return std::find(skipped.begin(), skipped.end(), request.id) != skipped.end();
+  WaitingQueue& queue = QueueOf(request);
+  queue.erase(queue.iterator_to(request));
+  if (patience_ != std::numeric_limits<Tokens>::max()) {
+    passed_over_.erase(passed_over_.iterator_to(request));
+  }
+  --waiting_;
 }
 
 }  // namespace tidegate::internal

@@ -8,8 +8,8 @@
 //      └───────────┴────────────┘  preempted
 //
 // From every state a request may leave the table. Waiting requests are kept in
-// the order in which the policy serves them, where that does not change while
-// they wait, and in order of arrival otherwise.
+// the order in which the policy serves them, as far as that does not change
+// while they wait (OrderPolicy::LooksAt), and in order of arrival otherwise.
 //
 // Thread-safety: none.
 
@@ -28,6 +28,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/node_hash_map.h"
+#include "scheduler/ledger.h"
 #include "tidegate/events.h"
 #include "tidegate/plan.h"
 #include "tidegate/policy.h"
@@ -36,42 +38,52 @@
 namespace tidegate::internal {
 
 // Where a request stands.
-enum class RequestState { kWaiting, kPrefill, kDecoding };
+enum class RequestState : std::uint8_t { kWaiting, kPrefill, kDecoding };
 
-struct Request : boost::intrusive::set_base_hook<> {
+struct Tenant;
+
+using ListHook = boost::intrusive::set_base_hook<
+    boost::intrusive::optimize_size<true>,
+    boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+struct PassedOverTag;
+using PassedOverHook = boost::intrusive::set_base_hook<
+    boost::intrusive::tag<PassedOverTag>, boost::intrusive::optimize_size<true>,
+    boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+
+// Many wait: what only admitted requests have lies elsewhere, and moments that
+// may be unset are plain ones.
+struct Request : ListHook, PassedOverHook {
+  static constexpr Instant kNever = Instant::max();
+  static constexpr Bytes kUnknown = -1;
+
   RequestId id = 0;
   PlanRequest request;
   std::int64_t priority = 0;
-  std::string tenant;
+  Tenant* tenant = nullptr;
   Bytes prefix_bytes = 0;
   Bytes prefix_blocks = 0;
   Instant arrived{};
 
-  RequestState state = RequestState::kWaiting;
   Tokens done = 0;        // prompt tokens in the cache: hits plus computed
   Tokens last_chunk = 1;  // width of the chunk that computed the last of them
   Tokens decoded = 0;     // generated tokens reported so far
   Bytes encoded = 0;      // live: what an encoder left for the next tokens
-  // Whether admission promised it bytes: bankers promise none.
-  bool promised = false;
-  Tokens served = 0;  // prompt tokens computed for it, repeats included
+  Tokens served = 0;      // prompt tokens computed for it, repeats included
   Tokens served_mark = 0;
-  StepId in_step = 0;           // the running step that it is part of
-  StepId last_decode = 0;       // the last step that it decoded in
-  bool cancel_pending = false;  // ends when its running step does
-  bool finish_pending = false;  // the same: the engine finished it
+  StepId in_step = 0;      // the running step that it is part of
+  StepId last_decode = 0;  // the last step that it decoded in
+  // While it is admitted: in the ledgers of bytes and of KV blocks.
+  Ledger::Account* bytes = nullptr;
+  Ledger::Account* blocks = nullptr;
 
   // Since when nothing that this request could run fits, and since when its
-  // remainder would not even fit an idle device; unset while that is not so.
-  std::optional<Instant> stuck_since;
-  std::optional<Instant> doomed_since;
+  // remainder would not even fit an idle device.
+  Instant stuck_since = kNever;
+  Instant doomed_since = kNever;
   // Its remainder fits an idle device while that has at least so much room and
-  // prices are these; unset: not looked at yet.
-  std::optional<Bytes> fits_in_room;
+  // prices are these.
+  Bytes fits_in_room = kUnknown;
   std::uint64_t fits_at_prices = 0;
-  int preempted = 0;
-  // Steps that failed in a row.
-  int failures = 0;
   // Not before this moment, after a failure at the narrowest width.
   Instant not_before{};
   // Widest chunk to try after the device ran out of memory; 0: no such cap.
@@ -86,39 +98,53 @@ struct Request : boost::intrusive::set_base_hook<> {
   std::optional<Bytes> blocked_blocks;
   std::uint64_t blocked_blocks_epoch = 0;
 
-  // What policies see, kept by the table.
-  RequestView view;
+  // Which entry of the StepDone that is being checked is about it.
+  std::uint32_t answer_check = 0;
+  std::uint32_t answer = 0;
+
+  int preempted = 0;
+  int failures = 0;  // steps that failed in a row
+  RequestState state = RequestState::kWaiting;
+  // Whether admission promised it bytes: bankers promise none.
+  bool promised = false;
+  bool cancel_pending = false;  // ends when its running step does
+  bool finish_pending = false;  // the same: the engine finished it
 
   // Where its next chunk starts: a prompt that is cached whole computes its
   // last token again.
   Tokens NextStart() const { return std::min(done, request.prompt_tokens - 1); }
 
-  // `claim` and `held` are of its account in the ledger.
-  RequestView View(Bytes claim, Bytes held, Tokens tenant_served) const {
-    return {.id = id,
-            .request = &request,
-            .priority = priority,
-            .tenant = tenant,
-            .done = done,
-            .last_chunk = last_chunk,
-            .arrived = arrived,
-            .admitted = state != RequestState::kWaiting,
-            .decoding = state == RequestState::kDecoding,
-            .decoded = decoded,
-            .claim = claim,
-            .held = held,
-            .encoded = encoded,
-            .preempted = preempted,
-            .served = served,
-            .tenant_served = tenant_served,
-            .served_mark = served_mark};
-  }
+  // What policies see, now. It refers to the request.
+  RequestView View() const;
 };
 
 // Who is first where those that decode take turns.
 inline bool WaitedLonger(const Request* a, const Request* b) {
   return std::tie(a->last_decode, a->id) < std::tie(b->last_decode, b->id);
 }
+
+// Intrusive: cancelling finds its place by the request itself, and neither
+// queueing nor leaving allocates.
+struct WaitingBefore {
+  const OrderPolicy* order;
+  OrderPolicy::LooksAt looks_at;
+  bool operator()(const Request& a, const Request& b) const;
+};
+using WaitingQueue =
+    boost::intrusive::set<Request, boost::intrusive::base_hook<ListHook>,
+                          boost::intrusive::compare<WaitingBefore>>;
+struct PassedOverBefore {
+  bool operator()(const Request& a, const Request& b) const;
+};
+
+struct Tenant {
+  explicit Tenant(const WaitingBefore& before) : waiting(before) {}
+
+  std::string_view name;
+  Tokens served = 0;  // prompt tokens, of all its requests
+  std::int64_t requests = 0;
+  WaitingQueue waiting;  // where the order of tenants changes
+};
 
 class RequestTable {
  public:
@@ -143,18 +169,22 @@ class RequestTable {
 
   void Remove(Request& request);
 
-  // Changes what policies see of a request, and keeps its place right. Of its
-  // account in the ledger, `claim` is what is left of the claim.
-  void Update(Request& request, Bytes claim, Bytes held,
-              const std::function<void(Request&)>& change);
+  // Changes a request and keeps its place right. Of one that does not wait,
+  // anything but its state may be changed without this.
+  template <typename Change>
+  void Update(Request& request, const Change& change) {
+    const bool waiting = request.state == RequestState::kWaiting;
+    if (waiting) StopWaiting(request);
+    change(request);
+    if (waiting) Wait(request);
+  }
 
   // Credits `tokens` of computed prompt to the request and its tenant.
   void Serve(Request& request, Tokens tokens);
 
   // The first request of those whose prompt is not computed, apart from those
-  // in `skipped` and in running steps; null when there is none. Looks at one
-  // waiting request where the order is stable while waiting, or where arrival
-  // decides and all are fresh; at all of them otherwise.
+  // in `skipped` and in running steps; null when there is none. Of those that
+  // wait it looks at no more than the order policy's Waiting() needs.
   Request* First(const OrderPolicy::Context& context,
                  std::span<const RequestId> skipped, bool admitted_only);
 
@@ -169,9 +199,7 @@ class RequestTable {
   // All requests whose prompt is not computed, by id, ascending.
   std::vector<Request*> Unfinished();
 
-  std::int64_t waiting() const {
-    return static_cast<std::int64_t>(waiting_.size());
-  }
+  std::int64_t waiting() const { return waiting_; }
   std::int64_t decoding() const { return decoding_; }
   // All that have not ended, in no order.
   template <typename Visit>
@@ -181,39 +209,29 @@ class RequestTable {
   bool empty() const { return by_id_.empty(); }
 
  private:
-  struct WaitingBefore {
-    const OrderPolicy* order;
-    bool stable;
-    bool operator()(const Request& a, const Request& b) const;
-  };
-  // Intrusive: cancelling finds its place by the request itself, and neither
-  // queueing nor leaving allocates.
-  using Waiting =
-      boost::intrusive::set<Request, boost::intrusive::compare<WaitingBefore>>;
-  struct Tenant {
-    Tokens served = 0;
-    std::int64_t requests = 0;
-  };
-
-  void Show(Request& request, Bytes claim, Bytes held);
-  // Takes the request out of what its state put it into.
-  void LeaveState(Request& request);
+  void LeaveState(
+      Request& request);  // takes it out of what its state put it in
   void Wait(Request& request);
   void StopWaiting(Request& request);
-  // Never served and without a tenant.
-  static bool Fresh(const Request& request) {
-    return request.served == 0 && request.tenant.empty();
-  }
-  bool Skipped(const Request& request,
-               std::span<const RequestId> skipped) const;
+  // The queue that a request waits in.
+  WaitingQueue& QueueOf(const Request& request);
+  Tenant* TenantOf(std::string_view name);
+  Tenant NewTenant() const { return Tenant(WaitingBefore{order_, looks_at_}); }
 
   const OrderPolicy* order_;
-  // Looked up, and walked only where the result is sorted afterwards: its order
-  // differs from run to run.
+  OrderPolicy::LooksAt looks_at_;
+  Tokens patience_;
+  // Looked up, and walked only where the result does not depend on the order,
+  // which differs from run to run.
   absl::flat_hash_map<RequestId, std::unique_ptr<Request>> by_id_;
-  absl::flat_hash_map<std::string, Tenant> tenants_;
-  Waiting waiting_;
-  std::int64_t waiting_not_fresh_ = 0;
+  absl::node_hash_map<std::string, Tenant> tenants_;
+  Tenant nobody_;  // of requests without one
+  // All that wait, the longest passed over first; empty where the policy's
+  // patience has no end.
+  boost::intrusive::set<Request, boost::intrusive::base_hook<PassedOverHook>,
+                        boost::intrusive::compare<PassedOverBefore>>
+      passed_over_;
+  std::int64_t waiting_ = 0;
   std::vector<Request*> prefilling_;
   std::vector<Request*> admitted_;
   std::int64_t decoding_ = 0;

@@ -22,6 +22,8 @@ struct ChunkGrowth {
   Bytes blocks = 0;  // of the KV pool
 };
 
+struct Request;
+
 struct Step {
   StepId id = 0;
   std::vector<StepChunk> chunks;
@@ -31,9 +33,9 @@ struct Step {
   std::vector<StepEncode> encodes;
   // What they need beside the forward pass, and while they run.
   EncodeNeed encode;
-  std::vector<RequestId> decodes;
-  Tokens decode_kv_len = 0;  // the longest of them
-  PriceTotals price;         // of all of it together
+  std::vector<Request*> decodes;  // they stay while it runs
+  Tokens decode_kv_len = 0;       // the longest of them
+  PriceTotals price;              // of all of it together
   Tokens chunk_tokens = 0;
   StepLoad load;
 

@@ -9,6 +9,7 @@
 #define TIDEGATE_POLICY_H_
 
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -109,6 +110,7 @@ class AdmissionPolicy {
     const ChunkLimits& limits;  // what the chunk policy can reach
     // Everything that was admitted, by id. Those in prefill were promised that
     // their remainder fits.
+    // Without those that decode where LooksAtDecoding() says no.
     std::span<const RequestView> admitted;
     // Share of their output budget that requests used of late, in thousandths.
     std::int64_t output_share_permille = 1000;
@@ -125,6 +127,11 @@ class AdmissionPolicy {
   // tokens and `resident` bytes: everybody can still finish in some order then.
   virtual bool MayGrow(const Question& question, Tokens n,
                        Bytes resident) const = 0;
+
+  // Whether Decide() looks at admitted requests that decode, of which there may
+  // be thousands, and whether MayGrow() ever says no.
+  virtual bool LooksAtDecoding() const { return true; }
+  virtual bool LimitsGrowth() const { return true; }
 
   // Whether admitted requests may have to wait for each other's end, as a
   // matter of course: nobody is preempted for a prompt that waits so.
@@ -155,13 +162,19 @@ class OrderPolicy {
   // built-in policies let arrival and then ids decide ties.
   virtual bool Before(const RequestView& a, const RequestView& b,
                       const Context& context) const = 0;
-  // Whether Before() of two requests that wait is the same in every context:
-  // then the first of many is found without looking at all of them.
-  virtual bool StableWhileWaiting() const = 0;
-  // Whether, of requests without a tenant that wait and were never served, the
-  // earlier arrival is always served first: then the first of many of those is
-  // found without looking at all of them.
-  virtual bool ArrivalDecidesAmongFresh() const { return false; }
+  // What Before() of two requests that both wait looks at besides them. The
+  // less it is, the fewer of many have to be looked at to find the first.
+  enum class LooksAt {
+    kContext,  // the context: all are looked at
+    kTenants,  // service of their tenants: nothing, of two of one tenant and of
+               // two without one; one of each tenant is looked at
+    kNothing,  // one is looked at
+  };
+  virtual LooksAt Waiting() const { return LooksAt::kContext; }
+  // An exception to that: requests that were passed over by more tokens than
+  // this (Context::PassedOver) go before all others, the lowest served_mark
+  // first, then by arrival and id.
+  virtual Tokens Patience() const { return std::numeric_limits<Tokens>::max(); }
   // Whether a request may be admitted past `blocked`, which is first but waits
   // for memory. A policy that always says yes can starve it.
   virtual bool MayPass(const RequestView& blocked,

@@ -24,7 +24,7 @@ class RunningFirstOrder final : public OrderPolicy {
     return std::tuple(!a.admitted, a.arrived, a.id) <
            std::tuple(!b.admitted, b.arrived, b.id);
   }
-  bool StableWhileWaiting() const override { return true; }
+  LooksAt Waiting() const override { return LooksAt::kNothing; }
   bool MayPass(const RequestView& /*blocked*/,
                const Context& /*context*/) const override {
     return false;

@@ -44,8 +44,8 @@ TEST_F(RequestTableTest, TheQueueIsInOrderOfArrivalThenId) {
 TEST_F(RequestTableTest, ARequestStartsBehindItsCachedPrefix) {
   const Request& request = Add(&table, 1, 0);
   EXPECT_EQ(request.done, 7);
-  EXPECT_EQ(request.view.done, 7);
-  EXPECT_FALSE(request.view.admitted);
+  EXPECT_EQ(request.View().done, 7);
+  EXPECT_FALSE(request.View().admitted);
 }
 
 TEST_F(RequestTableTest, CountsFollowTheStates) {
@@ -74,10 +74,12 @@ TEST_F(RequestTableTest, APreemptedRequestReturnsToItsOldPlace) {
 
 TEST_F(RequestTableTest, AViewShowsAChange) {
   Request& request = Add(&table, 1, 0);
-  table.Update(request, 33, 44, [](Request& r) { r.done = 64; });
-  EXPECT_EQ(request.view.done, 64);
-  EXPECT_EQ(request.view.claim, 33);
-  EXPECT_EQ(request.view.held, 44);
+  Ledger ledger;
+  request.bytes = &ledger.Open(1, 33, 44);
+  table.Update(request, [](Request& r) { r.done = 64; });
+  EXPECT_EQ(request.View().done, 64);
+  EXPECT_EQ(request.View().claim, 33);
+  EXPECT_EQ(request.View().held, 44);
 }
 
 TEST_F(RequestTableTest, AChangeMovesARequestToItsPlace) {
@@ -86,7 +88,7 @@ TEST_F(RequestTableTest, AChangeMovesARequestToItsPlace) {
   Add(&by_priority, 1, 0);
   Request& second = Add(&by_priority, 2, 1);
   EXPECT_THAT(Queue(by_priority), ElementsAre(1, 2));
-  by_priority.Update(second, 0, 0, [](Request& r) { r.priority = 5; });
+  by_priority.Update(second, [](Request& r) { r.priority = 5; });
   EXPECT_THAT(Queue(by_priority), ElementsAre(2, 1));
 }
 
