@@ -135,32 +135,6 @@ TEST_F(PolicyWatcherTest, AFileThatIsNotThereIsAnError) {
       testing::StatusIs(absl::StatusCode::kNotFound, HasSubstr("none.toml")));
 }
 
-// As Kubernetes does with a mounted ConfigMap: the file is a link through
-// `..data`, and only where that points to changes.
-TEST_F(PolicyWatcherTest, AFolderThatIsSwappedBehindALinkTakesEffectEachTime) {
-  const auto version = [&](const std::string& name, const std::string& text) {
-    fs::create_directories(folder_ / name);
-    Write(name + "/p.toml", text);
-    fs::create_directory_symlink(name, folder_ / "..data_tmp");
-    fs::rename(folder_ / "..data_tmp", folder_ / "..data");
-  };
-  version("..1", kPolicy);
-  fs::create_symlink("..data/p.toml", folder_ / "p.toml");
-  Start();
-  for (int i = 2; i <= 4; ++i) {
-    const std::size_t before = reloads();
-    version(".." + std::to_string(i),
-            "[memory]\nceiling = " + std::to_string(9000 + i) + "\n");
-    fs::remove_all(folder_ / (".." + std::to_string(i - 1)));
-    EXPECT_THAT(Next(before).status, IsOk());
-    EXPECT_TRUE(testing::Eventually(
-        [&] { return service().Metrics().policy_reloads >= i - 1; }));
-  }
-  const std::size_t before = reloads();
-  version("..5", "[memory]\nceling = 5\n");
-  EXPECT_THAT(Next(before).ToString(), HasSubstr("nothing changed"));
-}
-
 // Answers steps on the device's own thread, as many as it is allowed, and
 // counts what it holds.
 class MeteredEngine final : public Engine {
