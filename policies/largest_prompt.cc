@@ -189,7 +189,12 @@ Tokens LargestPrompt(const ChunkSpace& space, Tokens output) {
   const Tokens least = request.cached_tokens + 1;
   const Tokens most = kTokensMax - output;
   if (least > most || !holds(least) || !decodes(least)) return 0;
-  const Tokens horizon = LastThat(least, LastThat(least, most, holds), decodes);
+  // Where nothing grows with the sequence (KV in a pool, or allocated before),
+  // memory sets no horizon: then it is as many chunks as boundaries at most.
+  const Tokens farthest = std::min(
+      most, SatAdd(least, SatMul(kHorizonBoundaries, space.limits().max)));
+  const Tokens horizon =
+      LastThat(least, LastThat(least, farthest, holds), decodes);
 
   if (space.estimator().KvPreallocated()) {
     return LargestPreallocated(space, request, least, horizon, decodes);

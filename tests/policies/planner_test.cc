@@ -213,6 +213,17 @@ TEST_F(PlannerTest, TheLargestPromptIsExact) {
   EXPECT_EQ(Make({.prompt_tokens = 9783}).verdict, Verdict::kReject);
 }
 
+// As in a KV pool: memory sets no horizon, 2^15 of the widest chunks do.
+TEST_F(PlannerTest, TheLargestPromptIsLookedForOnABoundedHorizon) {
+  FakeEstimator nothing_grows;
+  nothing_grows.kv_per_token = 0;
+  ASSERT_OK_AND_ASSIGN(
+      const Plan plan,
+      PlanPrompt(nothing_grows, {.prompt_tokens = 10}, {.ceiling = 1000},
+                 {.max = 8, .floor = 8, .quantum = 8}));
+  EXPECT_EQ(plan.largest_prompt_that_fits, 1 + 8 * 32'768);
+}
+
 TEST_F(PlannerTest, ARefusalShowsItsArithmeticAndTheLargestPrompt) {
   const Plan plan = Make({.prompt_tokens = 20'000});
   EXPECT_THAT(plan.chunks, IsEmpty());

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "estimators/text.h"
+#include "scheduler/kv_pool.h"
 #include "simulator/judge.h"
 #include "simulator/scenario.h"
 #include "tidegate/plan.h"
@@ -89,6 +90,15 @@ class LawChecker {
     return setup_.requests[i].arrive;
   }
 
+  bool pool() const { return setup_.scheduler.kv_pool.blocks > 0; }
+  // More blocks than the pool has.
+  bool BeyondPool(const PlanRequest& asked) const {
+    const KvPoolOptions& pool = setup_.scheduler.kv_pool;
+    return pool.blocks > 0 &&
+           CeilDiv(asked.prompt_tokens + asked.max_output_tokens,
+                   pool.block_tokens) > pool.blocks;
+  }
+
   void Prepare() {
     seen_.resize(setup_.requests.size());
     const SchedulerOptions& scheduler = setup_.scheduler;
@@ -118,6 +128,7 @@ class LawChecker {
     shadow.base = 0;
     shadow.reclaimables.clear();
     shadow.options.pool_keeps_transients = false;
+    shadow.kv_in_pool = pool();
     shadow_ = std::move(shadow);
     // The world adds nothing for windows and recurrent states.
     holds_less_ = scheduler.estimator->SequenceBytes(1, 1) >
@@ -131,9 +142,12 @@ class LawChecker {
         idle.base -= part.bytes;
       }
     }
+    const internal::PooledEstimator pooled(scheduler.estimator);
+    const Estimator& prices =
+        pool() ? static_cast<const Estimator&>(pooled) : *scheduler.estimator;
     for (std::size_t i = 0; i < seen_.size(); ++i) {
       const absl::StatusOr<Plan> plan =
-          PlanPrompt(*scheduler.estimator, ArriveOf(i).request, idle, limits_,
+          PlanPrompt(prices, ArriveOf(i).request, idle, limits_,
                      {.want_largest_prompt = false});
       if (plan.ok()) seen_[i].idle = *plan;
     }
@@ -412,20 +426,23 @@ class LawChecker {
         Fail("request ", i + 1, " was preempted though memory stood still");
       }
       if (!seen.idle.has_value() || !certain) continue;
-      const bool fits = seen.idle->verdict == Verdict::kAdmit;
+      const bool beyond = BeyondPool(asked);
+      const bool fits = seen.idle->verdict == Verdict::kAdmit && !beyond;
       if (seen.rejected && fits && setup_.scheduler.queue_max == 0) {
         Fail("request ", i + 1, " was refused as ", seen.code,
              " and fits an idle device");
       }
       if (seen.rejected && !fits && seen.code != "overloaded" &&
-          seen.code != RefusalCodeName(seen.idle->code)) {
+          seen.code != RefusalCodeName(seen.idle->code) &&
+          !(beyond && seen.code == "too_large")) {
         Fail("request ", i + 1, " was refused as ", seen.code, ", not ",
              RefusalCodeName(seen.idle->code));
       }
       // Beside others whose states and windows are priced and not there, more
       // is free than an idle device would have.
       if (seen.admitted && !fits && !(holds_less_ && seen_.size() > 1)) {
-        Fail("request ", i + 1, " was admitted: ", seen.idle->reason);
+        Fail("request ", i + 1, " was admitted: ",
+             beyond ? "more blocks than the pool has" : seen.idle->reason);
       }
       const auto fewest = static_cast<std::int64_t>(seen.idle->chunks.size());
       // Caches and models are dropped only where no chunk fits beside them.

@@ -17,29 +17,29 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "tests/testing/draws.h"
 #include "tests/testing/event_judge.h"
-#include "tests/testing/fake_estimator.h"
 #include "tests/testing/faults.h"
+#include "tests/testing/random_options.h"
 #include "tidegate/scheduler.h"
 
 namespace tidegate::testing {
 
 class RandomEvents {
  public:
-  explicit RandomEvents(std::uint64_t seed) : random_(seed) {
+  explicit RandomEvents(std::uint64_t seed) : draws_(seed) {
     for (bool& on : on_) on = Percent(50);
     // A burst takes as long as a thousand other seeds.
     on_[Index(Fault::kBurst)] = In(1, 2000) == 1;
     on_[Index(Fault::kLongPrompt)] = Percent(10);
-    DrawOptions();
-    judge_.emplace(options_);
+    drawn_ = RandomOptions::Draw(draws_, On(Fault::kLongPrompt));
+    judge_.emplace(options());
   }
 
   // What went wrong; empty when nothing did.
@@ -59,7 +59,7 @@ class RandomEvents {
   }
 
   // With what the scheduler started, and what has happened since.
-  const SchedulerOptions& options() const { return options_; }
+  const SchedulerOptions& options() const { return drawn_.options; }
   const EventJudge& judge() const { return *judge_; }
   TortureCounts counts() const {
     TortureCounts counts = judge_->counts();
@@ -78,62 +78,11 @@ class RandomEvents {
   bool Good() const { return judge_->wrong().empty(); }
 
   std::int64_t In(std::int64_t low, std::int64_t high) {
-    return low + static_cast<std::int64_t>(
-                     random_() % static_cast<std::uint64_t>(high - low + 1));
+    return draws_.In(low, high);
   }
-  bool Percent(int percent) { return In(1, 100) <= percent; }
+  bool Percent(int percent) { return draws_.Percent(percent); }
   std::string Of(std::initializer_list<const char*> values) {
-    return values.begin()[In(0, static_cast<std::int64_t>(values.size()) - 1)];
-  }
-
-  void DrawOptions() {
-    auto estimator =
-        std::make_shared<FakeEstimator>(FakeEstimator::Random(random_, 400));
-    if (On(Fault::kLongPrompt)) {
-      // Otherwise nothing but refusals comes of it, and of an engine that
-      // preallocates each of them looks for minutes for the largest prompt.
-      estimator->preallocated = false;
-      for (FakeEstimator::Kernel& kernel : estimator->kernels) {
-        kernel.per_n_kv = 0;
-      }
-    }
-    estimator->kv_per_token = std::max<Bytes>(1, estimator->kv_per_token);
-    options_.estimator = estimator;
-    options_.calibrate = Percent(30);
-    options_.memory = {.ceiling = In(50, 20'000), .base = In(0, 4000)};
-    if (Percent(20)) options_.memory.headroom = In(0, 500);
-    if (Percent(20)) options_.memory.max_allocation = In(1, 8000);
-    options_.chunk = {
-        .max = In(8, 200), .floor = In(1, 100), .quantum = In(1, 64)};
-    if (On(Fault::kLongPrompt)) {
-      options_.memory.ceiling = In(10'000'000, 200'000'000);
-      options_.chunk = {.max = 262'144, .floor = 16'384, .quantum = 16'384};
-    }
-    if (Percent(15)) {
-      // Enough, in chunks of such a width that it is noticed.
-      truthful_ = true;
-      unpriced_growth_ = In(64, 300);
-      options_.memory.ceiling = In(10'000, 400'000);
-      options_.chunk.max = In(130, 400);
-    }
-    options_.order_policy = Of({"fcfs", "priority", "fair"});
-    if (Percent(15)) options_.chunk_policy = "fixed";
-    if (Percent(15)) options_.admission_policy = "bankers";
-    if (Percent(15)) options_.admission_policy = "optimistic";
-    if (Percent(20)) options_.queue_max = In(1, 4);
-    if (Percent(20)) options_.ladder = {"cache", "pool"};
-    if (Percent(10)) options_.ladder = {};
-    if (Percent(20)) options_.running_max = In(1, 4);
-    if (Percent(60)) options_.step = AnyShape();
-    if (Percent(20)) {
-      options_.kv_pool = {.blocks = In(1, 120), .block_tokens = In(1, 40)};
-    }
-    for (std::int64_t left = Percent(20) ? In(1, 3) : 0; left > 0; --left) {
-      options_.ranks.push_back(
-          {.ceiling = In(50, options_.memory.ceiling), .base = In(0, 49)});
-    }
-    // Where a step is too short for the chunks.
-    if (!Scheduler::Create(options_).ok()) options_.step.tokens = 0;
+    return draws_.Of(values);
   }
 
   // Mostly of the size that matters here.
@@ -158,15 +107,6 @@ class RandomEvents {
     if (Percent(4)) return ~RequestId{0};
     return static_cast<RequestId>(In(0, 12));
   }
-  StepShape AnyShape() {
-    StepShape shape;
-    shape.sequences = In(1, 4);
-    shape.decode = static_cast<StepShape::Decode>(In(0, 2));
-    if (Percent(30)) shape.tokens = In(20, 300);
-    if (Percent(30)) shape.decodes = In(1, 3);
-    if (Percent(30)) shape.in_flight = In(2, 3);
-    return shape;
-  }
   // Of those that the engine is ready to answer.
   const RunStep* AnyAnswer() {
     std::vector<const RunStep*> ready;
@@ -185,14 +125,14 @@ class RandomEvents {
   // What is live when `ran` has ended: what was there before, what is priced,
   // and what grows beside every price.
   Bytes Truth(const RunStep* ran) const {
-    Bytes live = SatAdd(judge_->Stats().memory.kv, options_.memory.base);
+    Bytes live = SatAdd(judge_->Stats().memory.kv, options().memory.base);
     Tokens computed = 0;
     for (const auto& [id, open] : judge_->open()) computed += open.computed;
     if (ran != nullptr) {
       live = SatAdd(live, ran->price.resident_bytes);
       for (const StepChunk& chunk : ran->chunks) computed += chunk.n;
     }
-    return std::min(SatAdd(live, SatMul(unpriced_growth_, computed)),
+    return std::min(SatAdd(live, SatMul(drawn_.unpriced_growth, computed)),
                     Bytes{1} << 40);
   }
 
@@ -210,9 +150,9 @@ class RandomEvents {
     const bool lies = On(Fault::kLyingReading) && Percent(70);
     if (lies) ++Count(Fault::kLyingReading);
     const Bytes truth = Truth(ran);
-    const std::size_t ranks = std::max<std::size_t>(1, options_.ranks.size());
+    const std::size_t ranks = std::max<std::size_t>(1, options().ranks.size());
     for (std::size_t i = 0; i < ranks; ++i) {
-      const Bytes live = truthful_ || lies ? truth : In(0, high);
+      const Bytes live = drawn_.truthful || lies ? truth : In(0, high);
       reading.push_back(lies ? live / 100 * In(90, 110) : live);
     }
     return frozen_ = reading;
@@ -237,7 +177,7 @@ class RandomEvents {
   Arrive AnyArrival() {
     Arrive arrive{.id = AnyId(), .priority = In(-2, 2), .tenant = "t"};
     PlanRequest& asked = arrive.request;
-    asked.prompt_tokens = Odd(15) ? Number() : In(1, 400);
+    asked.prompt_tokens = Odd(15) ? Number() : In(1, drawn_.prompt_max);
     if (On(Fault::kLongPrompt) && Percent(5)) {
       ++Count(Fault::kLongPrompt);
       asked.prompt_tokens = 10'000'000;
@@ -362,7 +302,7 @@ class RandomEvents {
     if (Percent(10)) return ReleasePending{In(1, 2000)};
     if (Percent(10)) return Released{In(1, 2000)};
     if (Percent(10)) {
-      return CeilingChanged{In(1, options_.memory.ceiling)};
+      return CeilingChanged{In(1, options().memory.ceiling)};
     }
     return Wake{};
   }
@@ -403,7 +343,7 @@ class RandomEvents {
         if (Percent(50)) {
           now_ += std::chrono::seconds(In(0, 60));
           Send(Sensible());
-          Send(CeilingChanged{options_.memory.ceiling});
+          Send(CeilingChanged{options().memory.ceiling});
         }
         return true;
       }
@@ -444,7 +384,7 @@ class RandomEvents {
     if (Percent(30)) options->memory.ceiling = In(1, 20'000);
     // Ten million tokens are to end some day.
     if (!On(Fault::kLongPrompt) && Percent(30)) options->chunk.max = In(1, 200);
-    if (Percent(30)) options->step = AnyShape();
+    if (Percent(30)) options->step = RandomOptions::Shape(draws_);
     if (Percent(30)) options->ladder = {"model", "cache", "preempt"};
     if (Percent(30)) options->queue_max = In(-1, 3);
     if (Percent(20)) options->calibrate = !options->calibrate;
@@ -520,11 +460,9 @@ class RandomEvents {
                  now_ - (back ? Duration(1'000'000'000'000) : Duration{}));
   }
 
-  std::mt19937_64 random_;
+  Draws draws_;
   std::array<bool, kFaults> on_{};
-  bool truthful_ = Percent(50);
-  Bytes unpriced_growth_ = 0;  // of every token
-  SchedulerOptions options_;
+  RandomOptions drawn_;
   std::optional<EventJudge> judge_;
   TortureCounts counts_;
 

@@ -42,6 +42,7 @@ class RandomScenario {
     DrawPolicy();
     DrawWorld();
     DrawRequests();
+    DrawPool();
     DrawMemory();
     DrawMemoryEvents();
     DrawObservations();
@@ -168,6 +169,13 @@ class RandomScenario {
       if (Percent(25)) step["in_flight"] = In(2, 3);
       policy["step"] = step;
     }
+    if (Percent(15)) {
+      // The simulator's engine takes blocks in steps alone.
+      if (!policy.contains("step")) policy["step"]["sequences"] = In(1, 4);
+      policy["step"]["decode"] = Of<std::string>({"mixed", "between"});
+      block_ = Of<Tokens>({1, 7, 16, 16, 64, 256});
+      policy["memory"]["kv_block"] = block_;
+    }
     if (Percent(10)) headroom_ = In(0, 2) << 28;
     if (headroom_ > 0) policy["memory"]["headroom"] = headroom_;
     if (Percent(10)) {
@@ -277,6 +285,14 @@ class RandomScenario {
     }
   }
 
+  // Between too few blocks for the longest request and plenty for all.
+  void DrawPool() {
+    if (block_ == 0) return;
+    const std::int64_t whole = CeilDiv(longest_ + 40, block_);
+    scenario_["policy"]["memory"]["kv_blocks"] =
+        std::max<std::int64_t>(1, whole * In(Percent(80) ? 90 : 30, 400) / 100);
+  }
+
   // Room between what is too little for the longest prompt and plenty for all.
   void DrawMemory() {
     scenario_["memory"] = {{"ceiling", Bytes{1} << 40}, {"base", 0}};
@@ -297,9 +313,9 @@ class RandomScenario {
           const Chunk chunk{.n = width, .kv_len = longest_};
           const PriceTotals totals = price.Total({.chunks = {&chunk, 1}});
           largest = std::max<Bytes>(1, totals.largest_allocation_bytes);
-          return std::min(SatAdd(price.SequenceBytes(longest_, limits.max),
-                                 totals.transient_bytes),
-                          Bytes{1} << 50);
+          const Bytes held =
+              block_ > 0 ? 0 : price.SequenceBytes(longest_, limits.max);
+          return std::min(SatAdd(held, totals.transient_bytes), Bytes{1} << 50);
         };
         narrow = need(floor);
         wide = std::max(narrow, need(n));
@@ -388,6 +404,7 @@ class RandomScenario {
   Tokens max_ = 2048;
   Tokens quantum_ = 64;
   Tokens longest_ = 0;
+  Tokens block_ = 0;  // of a KV pool; 0: there is none
   bool calibrated_ = false;
   bool keeps_ = false;
   Bytes headroom_ = 0;

@@ -46,7 +46,8 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"events", "scenarios", "both"}));
   int longest = static_cast<int>(options.longest.count());
   app.add_option("--longest", longest,
-                 "Seconds after which a seed counts as one that never ends")
+                 "Seconds of processor time after which a seed counts as one "
+                 "that never ends")
       ->capture_default_str()
       ->check(CLI::Range(1, 86'400));
   app.add_flag("--json", json, "One JSON object instead of text");

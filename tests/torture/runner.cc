@@ -3,7 +3,9 @@
 
 #include "tests/torture/runner.h"
 
+#include <pthread.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +18,7 @@
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <sstream>
 #include <thread>
@@ -68,6 +71,23 @@ void OnSignal(int number) {
   _exit(1);
 }
 
+// Processor time: a seed takes the same on a machine that others use as well.
+std::chrono::nanoseconds TimeOf(clockid_t clock) {
+  timespec time{};
+  if (clock_gettime(clock, &time) != 0) return {};
+  return std::chrono::seconds(time.tv_sec) +
+         std::chrono::nanoseconds(time.tv_nsec);
+}
+
+// The seed that took longest.
+struct Slowest {
+  std::uint64_t seed = 0;
+  double seconds = 0;
+  void Note(std::uint64_t other, double took) {
+    if (took > seconds) *this = {other, took};
+  }
+};
+
 struct Failure {
   std::size_t harness = 0;
   std::uint64_t seed = 0;
@@ -102,6 +122,10 @@ class Workers {
           {"requests", counts.requests}, {"steps", counts.steps},
           {"chunks", counts.chunks},     {"faults", counts.faults}};
     }
+    answer["slowest"] = Json::object();
+    for (const auto& [harness, slowest] : slowest_) {
+      answer["slowest"][harness] = {slowest.seed, slowest.seconds};
+    }
     for (const Failure& failure : failures_) {
       answer["failures"].push_back({{"harness", failure.harness},
                                     {"seed", failure.seed},
@@ -120,7 +144,8 @@ class Workers {
   struct Slot {
     std::atomic<std::uint64_t> seed{0};
     std::atomic<int> harness{0};
-    std::atomic<Clock::rep> since{0};  // 0: idle
+    std::atomic<clockid_t> clock{};      // of its thread
+    std::atomic<std::int64_t> since{0};  // on that; 0: idle
   };
 
   std::size_t Jobs() const {
@@ -129,6 +154,10 @@ class Workers {
 
   void Work(Slot& slot) {
     std::map<std::string, TortureCounts> counts;
+    std::map<std::string, Slowest> slowest;
+    clockid_t clock{};
+    pthread_getcpuclockid(pthread_self(), &clock);
+    slot.clock = clock;
     while (!stop_) {
       const std::uint64_t index = next_++;
       if (index >= options_.seeds) break;
@@ -137,9 +166,14 @@ class Workers {
         current = {.harness = static_cast<int>(h), .seed = seed};
         slot.seed = seed;
         slot.harness = static_cast<int>(h);
-        slot.since = Clock::now().time_since_epoch().count();
+        const std::chrono::nanoseconds start = TimeOf(clock);
+        slot.since = std::max<std::int64_t>(1, start.count());
         SeedResult result = harnesses_[h].run(seed);
-        counts[harnesses_[h].name].Add(result.counts);
+        slot.since = 0;
+        const std::string& name = harnesses_[h].name;
+        counts[name].Add(result.counts);
+        slowest[name].Note(
+            seed, std::chrono::duration<double>(TimeOf(clock) - start).count());
         if (result.wrong.empty()) continue;
         const std::lock_guard lock(mutex_);
         failures_.push_back({h, seed, std::move(result.wrong)});
@@ -147,9 +181,11 @@ class Workers {
       }
       ++done_;
     }
-    slot.since = 0;
     const std::lock_guard lock(mutex_);
     for (const auto& [harness, mine] : counts) counts_[harness].Add(mine);
+    for (const auto& [harness, mine] : slowest) {
+      slowest_[harness].Note(mine.seed, mine.seconds);
+    }
     --running_;
     ended_.notify_all();
   }
@@ -167,11 +203,9 @@ class Workers {
             static_cast<double>(std::max<std::uint64_t>(1, options_.seeds)));
       }
       for (const Slot& slot : slots_) {
-        const Clock::rep since = slot.since;
-        if (since == 0) continue;
-        const auto took =
-            Clock::now().time_since_epoch() - Clock::duration(since);
-        if (took < options_.longest) continue;
+        const std::chrono::nanoseconds since(slot.since);
+        if (since.count() == 0) continue;
+        if (TimeOf(slot.clock) - since < options_.longest) continue;
         SayStop(slot.harness, slot.seed, 0);
         _exit(1);
       }
@@ -191,11 +225,13 @@ class Workers {
   std::size_t running_ = 0;
   std::vector<Failure> failures_;
   std::map<std::string, TortureCounts> counts_;
+  std::map<std::string, Slowest> slowest_;
 };
 
 struct Outcome {
   std::uint64_t done = 0;
   std::map<std::string, TortureCounts> counts;
+  std::map<std::string, Slowest> slowest;
   std::vector<Failure> failures;
   bool silent = true;  // the child ended without a word
 };
@@ -234,6 +270,9 @@ Outcome ReadOutcome(int pipe, const TortureOptions& options) {
       counts.chunks = value["chunks"];
       counts.faults = value["faults"];
     }
+    for (const auto& [name, value] : json["slowest"].items()) {
+      outcome.slowest[name] = {value[0], value[1]};
+    }
     for (const Json& failure : json.value("failures", Json::array())) {
       outcome.failures.push_back(
           {failure["harness"], failure["seed"], failure["wrong"]});
@@ -256,13 +295,18 @@ Json CountsJson(const TortureCounts& counts) {
 }
 
 void PrintCounts(const std::string& name, const TortureCounts& counts,
-                 std::ostream& out) {
+                 const Slowest& slowest, std::ostream& out) {
   out << name << ": " << counts.requests << " requests, ";
   if (counts.events > 0) {
     out << counts.events << " events (" << counts.refused << " refused), "
         << counts.steps << " steps, ";
   }
-  out << counts.chunks << " chunks\n";
+  out << counts.chunks << " chunks; the slowest is seed " << slowest.seed
+      << ", " << std::fixed << std::setprecision(2) << slowest.seconds
+      << " s\n";
+  const std::int64_t faults = std::accumulate(
+      counts.faults.begin(), counts.faults.end(), std::int64_t{0});
+  if (faults > 0) out << "  " << faults << " faults:\n";
   for (std::size_t i = 0; i < kFaults; ++i) {
     if (counts.faults[i] == 0) continue;
     out << "  " << std::left << std::setw(20) << kFaultNames[i] << std::right
@@ -309,8 +353,12 @@ int RunTorture(const TortureOptions& options,
                {"done", outcome.done},   {"jobs", options.jobs},
                {"seconds", seconds},     {"held", outcome.failures.empty()}};
   for (const auto& [name, counts] : outcome.counts) {
+    const Slowest slowest =
+        outcome.slowest.count(name) > 0 ? outcome.slowest.at(name) : Slowest{};
     json["harnesses"][name] = CountsJson(counts);
-    if (!options.json) PrintCounts(name, counts, out);
+    json["harnesses"][name]["slowest_seed"] = slowest.seed;
+    json["harnesses"][name]["slowest_seconds"] = slowest.seconds;
+    if (!options.json) PrintCounts(name, counts, slowest, out);
   }
   if (outcome.failures.empty()) {
     if (options.json) {

@@ -41,7 +41,7 @@ struct TortureOptions {
   int jobs = 1;
   bool json = false;
   bool progress = false;  // a line on `err` that is redrawn
-  // A seed that runs for longer has lost its way.
+  // A seed that takes more processor time has lost its way.
   std::chrono::seconds longest{300};
 };
 
