@@ -194,8 +194,8 @@ ChunkPolicy::Choice Core::NextChunk(const Request& request, Bytes freed,
   // What is left of the step may be too little for a chunk that is not the
   // last.
   if (widest < left && widest < NarrowestChunk(limits)) return {};
-  const TimeModel* time = options_.time.has_value() ? &*options_.time : nullptr;
-  if (times_.model().has_value()) time = &*times_.model();
+  const TimeModelRef time(
+      times_, options_.time.has_value() ? &*options_.time : nullptr);
   const bool stalls = table_.decoding() > 0;
   const auto without_others = [&](Duration limit) {
     if (limit <= Duration::zero() || time == nullptr) return limit;

@@ -103,7 +103,11 @@ std::optional<Bytes> Core::PoolClaim(Request& request) {
 
 Tokens Core::PoolWidest(const Request& request, Bytes freed) const {
   const MemoryView memory = PoolView(request, freed);
-  const Bytes room = std::max<Bytes>(0, memory.limits.Room() - memory.claimed);
+  // Claims pay for the step's decode tokens, but not of those that outgrew
+  // theirs.
+  const Bytes room =
+      std::max<Bytes>(0, std::min(memory.limits.Room() - memory.claimed,
+                                  SatAdd(FreeBlocks(), freed)));
   const Tokens start = request.NextStart();
   const Tokens reach = pool_->Reach(request.done, room);
   if (reach >= request.request.prompt_tokens) return kTokensMax;

@@ -42,14 +42,19 @@ Driver::Driver(DriverOptions options)
         options_.world.kv_in_pool = options_.scheduler.kv_pool.blocks > 0;
         return options_.world;
       }()) {
-  for (std::size_t i = 0; i < options_.requests.size(); ++i) {
-    options_.requests[i].arrive.id = i + 1;
+  for (DrivenRequest& request : options_.requests) {
+    request.arrive.id = requests_.size() + 1;
+    requests_.push_back(std::move(request));
   }
+  options_.requests.clear();
+  options_.requests.shrink_to_fit();
+  if (!Streams()) options_.requests_coming = std::ssize(requests_);
   told_live_ = options_.scheduler.memory.base;
 }
 
 absl::Status Driver::Run() {
   TG_CHECK(scheduler_ == nullptr);
+  TG_CHECK(!Streams() || (requests_.empty() && options_.inputs.empty()));
   TG_RETURN_IF_ERROR(CheckPool());
   TG_ASSIGN_OR_RETURN(scheduler_, Scheduler::Create(options_.scheduler));
   const auto is_observe = [](const TimedInput& input) {
@@ -66,9 +71,14 @@ absl::Status Driver::Run() {
 
 absl::Status Driver::Loop() {
   while (true) {
-    const bool inputs_left = next_input_ < options_.inputs.size();
+    if (Streams()) {
+      ForgetEnded();
+      TG_RETURN_IF_ERROR(FetchRequest());
+    }
+    const TimedInput* const input = NextInput();
+    const bool inputs_left = input != nullptr;
     std::optional<Instant> next;
-    if (inputs_left) next = options_.inputs[next_input_].at;
+    if (inputs_left) next = input->at;
     if (!timers_.empty() && (!next || timers_.top().at < *next)) {
       next = timers_.top().at;
     }
@@ -89,10 +99,16 @@ absl::Status Driver::Loop() {
       TG_RETURN_IF_ERROR(Deliver(Wake{}));
     } else if (!next) {
       break;
-    } else if (inputs_left && options_.inputs[next_input_].at <= *next) {
+    } else if (inputs_left && input->at <= *next) {
       SetNow(*next);
       idle_events_ = 0;
-      TG_RETURN_IF_ERROR(Happen(options_.inputs[next_input_++].input));
+      if (coming_.has_value()) {
+        const Input arrives = std::exchange(coming_, std::nullopt)->input;
+        TG_RETURN_IF_ERROR(Happen(arrives));
+      } else {
+        ++next_input_;
+        TG_RETURN_IF_ERROR(Happen(input->input));
+      }
     } else {
       SetNow(*next);
       const Timer timer = timers_.top();
@@ -105,6 +121,35 @@ absl::Status Driver::Loop() {
   return absl::OkStatus();
 }
 
+absl::Status Driver::FetchRequest() {
+  if (coming_.has_value() || options_.next_request == nullptr) {
+    return absl::OkStatus();
+  }
+  if (forgotten_ + requests_.size() ==
+      static_cast<std::size_t>(options_.requests_coming)) {
+    return absl::OkStatus();
+  }
+  TG_ASSIGN_OR_RETURN(std::optional<TimedRequest> next,
+                      options_.next_request());
+  if (!next.has_value()) {
+    options_.requests_coming = std::ssize(requests_) + forgotten_;
+    return absl::OkStatus();
+  }
+  const std::size_t index = forgotten_ + requests_.size();
+  next->request.arrive.id = index + 1;
+  requests_.push_back(std::move(next->request));
+  coming_ = TimedInput{next->at, ArriveInput{index}};
+  return absl::OkStatus();
+}
+
+void Driver::ForgetEnded() {
+  while (!requests_.empty() && requests_.front().stage == Stage::kEnded) {
+    stale_prefixes_.erase(forgotten_);
+    requests_.pop_front();
+    ++forgotten_;
+  }
+}
+
 void Driver::SetNow(Instant now) {
   now_ = std::max(now_, now);
   world_.SetNow(now_);
@@ -112,7 +157,7 @@ void Driver::SetNow(Instant now) {
 
 absl::Status Driver::Happen(const Input& input) {
   if (const auto* arrive = std::get_if<ArriveInput>(&input)) {
-    DrivenRequest& request = options_.requests[arrive->request];
+    DrivenRequest& request = At(arrive->request);
     TG_CHECK(request.stage == Stage::kFuture);
     ++arrived_;
     open_.insert(arrive->request);
@@ -130,7 +175,7 @@ absl::Status Driver::Happen(const Input& input) {
     return Deliver(event);
   }
   if (const auto* cancel = std::get_if<CancelInput>(&input)) {
-    const DrivenRequest& request = options_.requests[cancel->request];
+    const DrivenRequest& request = At(cancel->request);
     // A client that leaves before it came or after its answer is not heard of.
     if (request.stage == Stage::kFuture || request.stage == Stage::kEnded) {
       return absl::OkStatus();
@@ -175,42 +220,45 @@ absl::Status Driver::EndStep(StepId id) {
       std::find_if(running_.begin(), running_.end(),
                    [id](const RunningStep& step) { return step.id == id; });
   TG_CHECK(at != running_.end());
-  const RunningStep running = std::move(*at);
+  RunningStep running = std::move(*at);
   running_.erase(at);
   for (const auto* indices : {&running.requests, &running.decodes}) {
     for (const std::size_t index : *indices) {
-      options_.requests[index].in_step = false;
+      At(index).in_step = false;
     }
   }
   if (!running.step.fits) {
     for (const auto& [index, blocks] : running.blocks) {
-      TakeBlocks(options_.requests[index], -blocks);
+      TakeBlocks(At(index), -blocks);
     }
     for (const auto* indices : {&running.requests, &running.decodes}) {
       for (const std::size_t index : *indices) {
-        options_.requests[index].rests_until = now_ + kLongestPause;
+        At(index).rests_until = now_ + kLongestPause;
       }
     }
+    spare_ = std::move(running);
     return Deliver(
-        StepFailed{.step = running.id, .why = StepFailure::kOutOfMemory});
+        StepFailed{.step = spare_.id, .why = StepFailure::kOutOfMemory});
   }
   world_.End(running.step);
   StepDone done{.step = running.id,
                 .peak_bytes = world_.OfEachRank(running.step.peak),
                 .took = running.took};
-  std::vector<std::size_t> finished;
+  finished_.clear();
   for (std::size_t i = 0; i < running.requests.size(); ++i) {
     const std::size_t index = running.requests[i];
-    DrivenRequest& request = options_.requests[index];
+    DrivenRequest& request = At(index);
     const Tokens n = request.widths.back();
     request.resident += running.step.growth[i];
     request.done += n;
-    const Bytes given_back =
-        AfterChunk(request.arrive.request,
-                   i == 0 ? running.encodes : std::vector<std::size_t>{},
-                   request.done, &request.outputs);
-    request.resident -= given_back;
-    world_.AddResident(-given_back);
+    if (!request.arrive.request.encodes.empty()) {
+      const Bytes given_back =
+          AfterChunk(request.arrive.request,
+                     i == 0 ? running.encodes : std::vector<std::size_t>{},
+                     request.done, &request.outputs);
+      request.resident -= given_back;
+      world_.AddResident(-given_back);
+    }
     request.computed += n + std::exchange(request.lost, 0);
     totals_.computed_tokens += n;
     ++totals_.chunks;
@@ -228,16 +276,16 @@ absl::Status Driver::EndStep(StepId id) {
         std::min(1 + std::exchange(request.kept, 0), request.output_tokens);
     const bool last = Generated(request, tokens);
     done.decodes.push_back({request.arrive.id, tokens, last});
-    if (last) finished.push_back(index);
+    if (last) finished_.push_back(index);
   }
   for (const std::size_t index : running.decodes) {
-    DrivenRequest& request = options_.requests[index];
+    DrivenRequest& request = At(index);
     request.resident += world_.DecodeBytes(1);
     if (!Generated(request, 1)) continue;
     done.decodes.push_back({request.arrive.id, 1, true});
-    finished.push_back(index);
+    finished_.push_back(index);
   }
-  for (const std::size_t index : finished) Finish(options_.requests[index]);
+  for (const std::size_t index : finished_) Finish(At(index));
   idle_events_ = 0;
   // What they had pinned for others to share costs those more now, which they
   // are told before the reading in which it is free.
@@ -250,8 +298,9 @@ absl::Status Driver::EndStep(StepId id) {
   TG_RETURN_IF_ERROR(SettleReclaimables());
   told_live_ = world_.Live();
   done.live_bytes = world_.OfEachRank(told_live_);
-  released_ = released_ || !finished.empty();
-  return Deliver(done);
+  released_ = released_ || !finished_.empty();
+  spare_ = std::move(running);
+  return Deliver(std::move(done));
 }
 
 bool Driver::Generated(DrivenRequest& request, Tokens tokens) {
@@ -263,7 +312,7 @@ void Driver::Finish(DrivenRequest& request) {
   Donate(request, request.arrive.request.prompt_tokens + request.decoded);
   Release(request);
   End(request, Outcome::kFinished);
-  totals_.finish_order.push_back(IndexOf(request));
+  if (!Streams()) totals_.finish_order.push_back(IndexOf(request));
 }
 
 absl::Status Driver::TickDecoders() {
@@ -275,7 +324,7 @@ absl::Status Driver::TickDecoders() {
   };
   std::vector<Progress> made;
   for (const std::size_t index : decoding_) {
-    DrivenRequest& request = options_.requests[index];
+    DrivenRequest& request = At(index);
     const Tokens decoded =
         std::min(world_.DecodedAfter(now_ - request.decode_start),
                  request.output_tokens);
@@ -290,7 +339,7 @@ absl::Status Driver::TickDecoders() {
   world_.NotePeak();
   TG_RETURN_IF_ERROR(Settle());
   for (const Progress& progress : made) {
-    const DrivenRequest& request = options_.requests[progress.index];
+    const DrivenRequest& request = At(progress.index);
     // An answer to the reading may have preempted it.
     if (request.stage != Stage::kDecoding || request.runs != progress.run) {
       continue;
@@ -306,7 +355,8 @@ absl::Status Driver::TickDecoders() {
 }
 
 absl::Status Driver::EndDecode(std::size_t index, std::int64_t run) {
-  DrivenRequest& request = options_.requests[index];
+  if (index < forgotten_) return absl::OkStatus();
+  DrivenRequest& request = At(index);
   const auto still = [&] {
     return request.stage == Stage::kDecoding && request.runs == run;
   };
@@ -332,9 +382,11 @@ absl::Status Driver::EndDecode(std::size_t index, std::int64_t run) {
 }
 
 absl::Status Driver::EndReclaim(std::size_t index) {
-  const Reclaim reclaim = reclaims_[index];
+  const auto at = reclaims_.find(index);
+  TG_CHECK(at != reclaims_.end());
+  const Reclaim reclaim = std::move(at->second);
+  reclaims_.erase(at);
   const Bytes freed = world_.Reclaim(reclaim.kind, reclaim.bytes);
-  ++reclaims_done_;
   // A reclaim that freed something moved something.
   if (freed > 0) idle_events_ = 0;
   // What is left to reclaim first: a scheduler that acts on the reading must
@@ -399,6 +451,7 @@ absl::Status Driver::Settle() {
 }
 
 absl::Status Driver::SettleReclaimables() {
+  if (!world_.Reclaims()) return absl::OkStatus();
   for (const std::string& kind : world_.ReclaimableKinds()) {
     const Bytes bytes = world_.ReclaimableBytes(kind);
     const auto [told, first] = told_reclaimable_.emplace(kind, bytes);
@@ -409,55 +462,6 @@ absl::Status Driver::SettleReclaimables() {
   return absl::OkStatus();
 }
 
-void Driver::CollectPrefixChanges() {
-  if (world_.cache() == nullptr) return;
-  for (const std::int64_t session : world_.cache()->TakeChanged()) {
-    const auto waiting = waiting_sessions_.find(session);
-    if (waiting == waiting_sessions_.end()) continue;
-    stale_prefixes_.insert(waiting->second.begin(), waiting->second.end());
-  }
-}
-
-absl::Status Driver::SettlePrefix(bool all, bool* told) {
-  for (auto it = stale_prefixes_.begin(); it != stale_prefixes_.end();) {
-    DrivenRequest& request = options_.requests[*it];
-    const Prefix prefix = PrefixOf(request);
-    if (request.stage != Stage::kWaiting ||
-        (prefix.tokens == request.told_tokens &&
-         prefix.bytes == request.told_bytes)) {
-      it = stale_prefixes_.erase(it);
-      continue;
-    }
-    if (!all && prefix.tokens >= request.told_tokens &&
-        prefix.bytes <= request.told_bytes) {
-      ++it;
-      continue;
-    }
-    stale_prefixes_.erase(it);
-    request.told_tokens = prefix.tokens;
-    request.told_bytes = prefix.bytes;
-    *told = true;
-    return Deliver(PrefixChanged{.id = request.arrive.id,
-                                 .cached_tokens = prefix.tokens,
-                                 .prefix_bytes = prefix.bytes});
-  }
-  return absl::OkStatus();
-}
-
-Driver::Prefix Driver::PrefixOf(const DrivenRequest& request) const {
-  // Who was preempted may find what it had computed itself.
-  const PlanRequest& asked = request.arrive.request;
-  const Tokens stated =
-      request.runs > 0 && world_.cache() != nullptr
-          ? std::max(asked.cached_tokens, asked.prompt_tokens - 1)
-          : asked.cached_tokens;
-  if (!options_.world.cache.has_value()) return {stated, 0};
-  const PrefixCache* cache = world_.cache();
-  if (cache == nullptr) return {};
-  const Tokens tokens = cache->Hit(request.session, stated);
-  return {tokens, cache->UnpinnedBytes(request.session, tokens)};
-}
-
 absl::Status Driver::CheckProgress() const {
   if (idle_events_ <= kIdleEventsMax) return absl::OkStatus();
   return Broken("no progress: ", kIdleEventsMax,
@@ -466,11 +470,11 @@ absl::Status Driver::CheckProgress() const {
 }
 
 absl::Status Driver::CheckEnd() const {
-  if (ended_ != options_.requests.size()) {
-    for (const DrivenRequest& request : options_.requests) {
+  const auto total = static_cast<std::size_t>(options_.requests_coming);
+  if (ended_ != total) {
+    for (const DrivenRequest& request : requests_) {
       if (request.outcome != Outcome::kOpen) continue;
-      return Broken("no progress: nothing is scheduled and ",
-                    options_.requests.size() - ended_,
+      return Broken("no progress: nothing is scheduled and ", total - ended_,
                     " requests are open, the first of them request ",
                     request.arrive.id);
     }

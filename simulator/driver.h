@@ -21,6 +21,7 @@
 #define TIDEGATE_SIMULATOR_DRIVER_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -85,7 +86,8 @@ struct DrivenRequest {
   Instant decode_start{};
   Tokens decoded = 0;
   Tokens kept = 0;  // generated before a preemption, computed with the prompt
-  std::int64_t runs = 0;  // times it was admitted: a stale timer has another
+  std::int64_t runs = 0;   // times it was admitted: a stale timer has another
+  std::uint64_t mark = 0;  // the last check that saw it
   // Until when a failed step or a preemption keeps it from going on.
   Instant rests_until{};
 };
@@ -110,17 +112,32 @@ struct TimedInput {
   Input input;
 };
 
+// A request that arrives at a moment.
+struct TimedRequest {
+  Instant at{};
+  DrivenRequest request;
+};
+
 struct DriverOptions {
   SchedulerOptions scheduler;
   WorldSetup world;
   std::vector<DrivenRequest> requests;
   std::vector<TimedInput> inputs;  // ascending by time
+  // In place of both: the next request, ascending by time, until there is none,
+  // `requests_coming` of them. None is kept beyond its end.
+  std::function<absl::StatusOr<std::optional<TimedRequest>>()> next_request;
+  std::int64_t requests_coming = 0;
+  // Sees each request as it ends.
+  std::function<void(const DrivenRequest&)> ended;
   std::function<void(double)> progress;
   std::function<void(std::string_view)> event_log;
   DecisionObserver on_decision;
   // Called once: after the last Observe, before anything when there is none.
   std::function<void(const Scheduler&)> observed;
   bool want_series = false;
+  // Whether policies that are not built in are held to leave no device idle, as
+  // those that are built in are.
+  bool custom_conserve = false;
 };
 
 // What is counted over a run.
@@ -131,7 +148,7 @@ struct DriverTotals {
   Tokens computed_tokens = 0;
   Tokens cache_hit_tokens = 0;
   Tokens cache_recomputed_tokens = 0;
-  std::vector<std::size_t> finish_order;
+  std::vector<std::size_t> finish_order;  // of requests that are kept
   std::vector<SeriesPoint> series;
 };
 
@@ -151,10 +168,9 @@ class Driver {
   // options that the scheduler refuses, Internal for a broken promise.
   absl::Status Run();
 
-  const std::vector<DrivenRequest>& requests() const {
-    return options_.requests;
-  }
+  const std::deque<DrivenRequest>& requests() const { return requests_; }
   const DriverTotals& totals() const { return totals_; }
+  DriverTotals TakeTotals() { return std::move(totals_); }
   World& world() { return world_; }
 
  private:
@@ -165,7 +181,7 @@ class Driver {
     Instant at{};
     std::uint64_t order = 0;
     Due due = Due::kStepEnd;
-    std::size_t index = 0;  // request or reclaim
+    std::size_t index = 0;  // request, step or reclaim
     std::int64_t run = 0;
     friend bool operator>(const Timer& a, const Timer& b) {
       return a.at != b.at ? a.at > b.at : a.order > b.order;
@@ -185,6 +201,15 @@ class Driver {
 
   // driver.cc: time and delivery.
   absl::Status Loop();
+  // Where requests are streamed: has the next one ready to arrive, and forgets
+  // those that have ended.
+  absl::Status FetchRequest();
+  void ForgetEnded();
+  const TimedInput* NextInput() const {
+    if (coming_.has_value()) return &*coming_;
+    return next_input_ < options_.inputs.size() ? &options_.inputs[next_input_]
+                                                : nullptr;
+  }
   void SetNow(Instant now);
   absl::Status Happen(const Input& input);
   absl::Status Happen(const Timer& timer);
@@ -216,12 +241,14 @@ class Driver {
   // The request that could start or go on; null where there is none.
   const DrivenRequest* Runnable();
   bool JudgesIdleness() const;
+  // Whether the KV pool, where there is one, has the blocks that it takes yet.
+  bool HasBlocks(const DrivenRequest& request) const;
 
   // driver_actions.cc: what the scheduler asks for.
   absl::Status Do(const Action& action);
   absl::Status DoAdmit(const Admit& action);
   absl::Status DoRunStep(const RunStep& action);
-  absl::Status CheckStep(const RunStep& action) const;
+  absl::Status CheckStep(const RunStep& action);
   // driver_pool.cc: the engine's KV pool, where it has one.
   absl::Status CheckPool() const;
   // Takes the blocks of a step that is about to run.
@@ -231,7 +258,7 @@ class Driver {
     blocks_used_ += blocks;
   }
   absl::Status CheckEncodes(const RunStep& action) const;
-  absl::Status CheckDecodes(const RunStep& action) const;
+  absl::Status CheckDecodes(const RunStep& action);
   absl::Status CheckChunk(const RunStep& step, const StepChunk& chunk) const;
   absl::Status DoReject(const Reject& action);
   absl::Status DoReclaim(const Reclaim& action);
@@ -241,15 +268,23 @@ class Driver {
 
   // Moves the first `tokens` of a request into the prefix cache, pinned.
   void Donate(DrivenRequest& request, Tokens tokens);
+  // Takes it out of those that hear of their session's prefix.
+  void StopsWaiting(const DrivenRequest& request);
   // Frees whatever a request holds.
   void Release(DrivenRequest& request);
   void End(DrivenRequest& request, Outcome outcome);
 
   DrivenRequest* Find(RequestId id);
   const DrivenRequest* Find(RequestId id) const;
-  std::size_t IndexOf(const DrivenRequest& request) const {
-    return static_cast<std::size_t>(&request - options_.requests.data());
+  // By index: the first of the run has 0. It must not have been forgotten.
+  DrivenRequest& At(std::size_t index) { return requests_[index - forgotten_]; }
+  const DrivenRequest& At(std::size_t index) const {
+    return requests_[index - forgotten_];
   }
+  static std::size_t IndexOf(const DrivenRequest& request) {
+    return static_cast<std::size_t>(request.arrive.id - 1);
+  }
+  bool Streams() const { return options_.next_request != nullptr; }
   void Schedule(Instant at, Due due, std::size_t index = 0,
                 std::int64_t run = 0);
   template <typename... Pieces>
@@ -259,6 +294,9 @@ class Driver {
   }
 
   DriverOptions options_;
+  std::deque<DrivenRequest> requests_;
+  std::size_t forgotten_ = 0;  // requests before the first of those
+  std::optional<TimedInput> coming_;
   std::int64_t blocks_used_ = 0;  // of the KV pool
   World world_;
   std::unique_ptr<Scheduler> scheduler_;
@@ -273,9 +311,16 @@ class Driver {
   std::vector<Action> actions_;
 
   std::vector<RunningStep> running_;
+  // Scratch, so that a step allocates nothing once the vectors have grown.
+  RunningStep spare_;
+  std::vector<Chunk> chunks_;
+  std::vector<Tokens> decode_kv_;
+  std::vector<std::size_t> finished_;
+  std::uint64_t marks_ = 0;
   std::set<std::size_t> decoding_;
   bool tick_due_ = false;
-  std::vector<Reclaim> reclaims_;
+  std::map<std::size_t, Reclaim> reclaims_;  // that are not done
+  std::size_t reclaims_made_ = 0;
 
   Bytes told_live_ = 0;
   bool released_ = false;  // something since that reading
@@ -287,8 +332,7 @@ class Driver {
   std::size_t ended_ = 0;
   std::size_t arrived_ = 0;
   std::int64_t progress_told_ = 0;
-  std::int64_t idle_events_ = 0;  // since anything went on
-  std::size_t reclaims_done_ = 0;
+  std::int64_t idle_events_ = 0;           // since anything went on
   std::optional<Instant> runnable_since_;  // with nothing running
   std::optional<ChunkLimits> reachable_;   // what the chunk policy can reach
 };

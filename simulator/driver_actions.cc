@@ -48,7 +48,7 @@ absl::Status Driver::DoAdmit(const Admit& action) {
   Bytes prefix_bytes = 0;
   Bytes again = 0;
   if (PrefixCache* cache = world_.cache()) {
-    waiting_sessions_[request->session].erase(IndexOf(*request));
+    StopsWaiting(*request);
     request->pinned = std::min(cached, cache->Hit(request->session, cached));
     cache->Pin(request->session, request->pinned);
     prefix_bytes = request->pinned / cache->block() * cache->block_bytes();
@@ -94,7 +94,7 @@ absl::Status Driver::CheckChunk(const RunStep& step,
   return absl::OkStatus();
 }
 
-absl::Status Driver::CheckDecodes(const RunStep& action) const {
+absl::Status Driver::CheckDecodes(const RunStep& action) {
   const StepShape& shape = options_.scheduler.step;
   if (action.decodes.empty()) return absl::OkStatus();
   const bool apart = shape.decode == StepShape::Decode::kBetween ||
@@ -104,11 +104,11 @@ absl::Status Driver::CheckDecodes(const RunStep& action) const {
     return Broken("step ", action.step, " has ", action.decodes.size(),
                   " decode tokens that the engine does not take with it");
   }
-  std::set<RequestId> seen;
+  ++marks_;
   for (const RequestId id : action.decodes) {
-    const DrivenRequest* request = Find(id);
+    DrivenRequest* request = Find(id);
     if (request == nullptr || request->stage != Stage::kDecoding ||
-        request->in_step || !seen.insert(id).second) {
+        request->in_step || std::exchange(request->mark, marks_) == marks_) {
       return Broken("step ", action.step, " decodes request ", id,
                     ", which does not decode or is in a step already");
     }
@@ -136,7 +136,7 @@ absl::Status Driver::CheckEncodes(const RunStep& action) const {
                 needed.size() == action.encodes.size() ? " others" : "");
 }
 
-absl::Status Driver::CheckStep(const RunStep& action) const {
+absl::Status Driver::CheckStep(const RunStep& action) {
   const StepShape& shape = options_.scheduler.step;
   if (std::ssize(running_) >= shape.in_flight) {
     return Broken("step ", action.step, " was submitted while step ",
@@ -188,8 +188,15 @@ absl::Status Driver::CheckStep(const RunStep& action) const {
 
 absl::Status Driver::DoRunStep(const RunStep& action) {
   TG_RETURN_IF_ERROR(CheckStep(action));
-  RunningStep running{.id = action.step, .price = action.price.Need()};
-  std::vector<Chunk> chunks;
+  RunningStep running = std::exchange(spare_, {});
+  running.id = action.step;
+  running.price = action.price.Need();
+  running.requests.clear();
+  running.decodes.clear();
+  running.encodes.clear();
+  running.blocks.clear();
+  chunks_.clear();
+  decode_kv_.clear();
   Tokens tokens = 0;
   Tokens lost = 0;
   for (const StepChunk& chunk : action.chunks) {
@@ -198,18 +205,18 @@ absl::Status Driver::DoRunStep(const RunStep& action) {
     running.requests.push_back(IndexOf(request));
     const bool last = chunk.kv_len == request.arrive.request.prompt_tokens;
     const Tokens again = last ? request.kept : 0;
-    chunks.push_back({.n = chunk.n + again,
-                      .kv_len = chunk.kv_len + again,
-                      .mask = request.arrive.request.mask});
+    chunks_.push_back({.n = chunk.n + again,
+                       .kv_len = chunk.kv_len + again,
+                       .mask = request.arrive.request.mask});
     tokens += chunk.n + again;
     lost += request.lost;
   }
-  std::vector<Tokens> decode_kv;
   for (const RequestId id : action.decodes) {
     DrivenRequest& request = *Find(id);
     request.in_step = true;
     running.decodes.push_back(IndexOf(request));
-    decode_kv.push_back(request.arrive.request.prompt_tokens + request.decoded);
+    decode_kv_.push_back(request.arrive.request.prompt_tokens +
+                         request.decoded);
   }
   EncoderLoad encoders;
   if (!action.encodes.empty()) {
@@ -221,11 +228,11 @@ absl::Status Driver::DoRunStep(const RunStep& action) {
         LoadOf(Find(chunk.id)->arrive.request, running.encodes, chunk.kv_len);
   }
   TG_RETURN_IF_ERROR(TakeStepBlocks(action, &running));
-  running.step = world_.Start(chunks, decode_kv, encoders);
+  world_.Start(chunks_, decode_kv_, encoders, &running.step);
   if (running.step.fits) {
     running.took = running.step.took + world_.PrefillTime(lost);
-    for (std::size_t i = 0; i < chunks.size(); ++i) {
-      DrivenRequest& request = options_.requests[running.requests[i]];
+    for (std::size_t i = 0; i < chunks_.size(); ++i) {
+      DrivenRequest& request = At(running.requests[i]);
       if (!request.first_chunk.has_value()) request.first_chunk = now_;
       request.widths.push_back(action.chunks[i].n);
     }
@@ -260,9 +267,9 @@ absl::Status Driver::DoReject(const Reject& action) {
 
 absl::Status Driver::DoReclaim(const Reclaim& action) {
   ++totals_.reclaims;
-  reclaims_.push_back(action);
+  reclaims_.emplace(reclaims_made_, action);
   Schedule(now_ + world_.ReclaimLag(action.kind), Due::kReclaimEnd,
-           reclaims_.size() - 1);
+           reclaims_made_++);
   return absl::OkStatus();
 }
 
@@ -346,11 +353,18 @@ void Driver::Donate(DrivenRequest& request, Tokens tokens) {
   world_.AddResident(-freed);
 }
 
+void Driver::StopsWaiting(const DrivenRequest& request) {
+  const auto session = waiting_sessions_.find(request.session);
+  if (session == waiting_sessions_.end()) return;
+  session->second.erase(IndexOf(request));
+  if (session->second.empty()) waiting_sessions_.erase(session);
+}
+
 void Driver::Release(DrivenRequest& request) {
   if (PrefixCache* cache = world_.cache()) {
     cache->Unpin(request.session, request.pinned);
     if (request.stage == Stage::kWaiting) {
-      waiting_sessions_[request.session].erase(IndexOf(request));
+      StopsWaiting(request);
     }
   }
   request.pinned = 0;
@@ -369,9 +383,10 @@ void Driver::End(DrivenRequest& request, Outcome outcome) {
   ++ended_;
   open_.erase(IndexOf(request));
   idle_events_ = 0;
+  if (options_.ended) options_.ended(request);
   if (!options_.progress) return;
   // A thousand calls are a smooth bar, however many requests there are.
-  const auto total = static_cast<std::int64_t>(options_.requests.size());
+  const std::int64_t total = options_.requests_coming;
   const std::int64_t share = static_cast<std::int64_t>(ended_) * 1000 / total;
   if (share <= progress_told_) return;
   progress_told_ = share;
@@ -383,8 +398,8 @@ DrivenRequest* Driver::Find(RequestId id) {
 }
 
 const DrivenRequest* Driver::Find(RequestId id) const {
-  if (id < 1 || id > options_.requests.size()) return nullptr;
-  return &options_.requests[id - 1];
+  if (id <= forgotten_ || id > forgotten_ + requests_.size()) return nullptr;
+  return &At(id - 1);
 }
 
 void Driver::Schedule(Instant at, Due due, std::size_t index,

@@ -14,8 +14,9 @@
 //   - requests that wait could start on what is live, every one of them, and
 //     nobody is admitted: whichever the order names, it can go on
 //
-// Rules that are not built in may wait as they like, and so may anybody in a
-// world whose memory grows faster than prices say.
+// Where KV lies in a pool, the same of its blocks. Rules that are not built in
+// may wait as they like unless DriverOptions holds them to it, and so may
+// anybody in a world whose memory grows faster than prices say.
 
 #include <algorithm>
 
@@ -38,18 +39,32 @@ constexpr int kLookedAt = 16;
 bool Driver::JudgesIdleness() const {
   const SchedulerOptions& scheduler = options_.scheduler;
   const WorldOptions& world = options_.world.options;
-  return scheduler.custom_chunk == nullptr &&
-         scheduler.custom_admission == nullptr &&
-         scheduler.custom_order == nullptr &&
-         scheduler.custom_pressure == nullptr && scheduler.ranks.empty() &&
+  const bool built_in = scheduler.custom_chunk == nullptr &&
+                        scheduler.custom_admission == nullptr &&
+                        scheduler.custom_order == nullptr &&
+                        scheduler.custom_pressure == nullptr;
+  return (built_in || options_.custom_conserve) && scheduler.ranks.empty() &&
          !world.kv_bytes_per_token.has_value() &&
          world.resident_extra_per_token == 0;
 }
 
+bool Driver::HasBlocks(const DrivenRequest& request) const {
+  const Tokens block = options_.scheduler.kv_pool.block_tokens;
+  const KvBlocks pool = scheduler_->Stats().kv_blocks;
+  if (pool.total == 0) return true;
+  const PlanRequest& asked = request.arrive.request;
+  const bool starts = request.stage == Stage::kWaiting;
+  const std::int64_t more =
+      CeilDiv(SatAdd(asked.prompt_tokens,
+                     starts ? asked.max_output_tokens : Tokens{0}),
+              block) -
+      CeilDiv(request.done, block);
+  return more <= pool.total - pool.used - pool.claims;
+}
+
 absl::Status Driver::CheckIdle(Instant next) {
   if (next <= now_) return absl::OkStatus();
-  const bool idle = running_.empty() && ended_ != arrived_ &&
-                    reclaims_done_ == reclaims_.size();
+  const bool idle = running_.empty() && ended_ != arrived_ && reclaims_.empty();
   const DrivenRequest* request = idle ? Runnable() : nullptr;
   if (request == nullptr) {
     runnable_since_.reset();
@@ -91,7 +106,7 @@ const DrivenRequest* Driver::Runnable() {
     }
     MemoryLimits limits = memory;
     limits.base = SatAdd(limits.base, more);
-    if (limits.base > limits.ceiling) return false;
+    if (limits.base > limits.ceiling || !HasBlocks(request)) return false;
     const absl::StatusOr<Plan> plan = PlanPrompt(
         scheduler_->Prices(), rest, limits, *reachable_,
         {.want_largest_prompt = false, .any_sequence = true, .explain = false});
@@ -101,7 +116,7 @@ const DrivenRequest* Driver::Runnable() {
   std::int64_t admitted = 0;
   const DrivenRequest* prefill = nullptr;
   for (const std::size_t index : open_) {
-    const DrivenRequest& request = options_.requests[index];
+    const DrivenRequest& request = At(index);
     if (request.stage == Stage::kWaiting) {
       waiting.push_back(&request);
       continue;

@@ -10,6 +10,7 @@
 
 #include "estimators/text.h"
 #include "simulator/driver.h"
+#include "simulator/quantile_sketch.h"
 #include "tidegate/simulator.h"
 #include "tidegate/status.h"
 
@@ -21,16 +22,15 @@ using internal::Driver;
 using internal::DriverOptions;
 using internal::InvalidArgument;
 using internal::Outcome;
+using internal::TimedRequest;
 
 double Seconds(Duration duration) {
   return static_cast<double>(duration.count()) * 1e-9;
 }
 
-absl::Status ValidateRow(const TraceRow& row, std::size_t index,
-                         const Trace& trace) {
-  const bool sorted =
-      index == 0 || trace.rows[index - 1].arrival <= row.arrival;
-  const bool good = sorted && row.arrival >= Instant{} &&
+absl::Status ValidateRow(const TraceRow& row, std::int64_t index,
+                         Instant before) {
+  const bool good = before <= row.arrival && row.arrival >= Instant{} &&
                     row.prompt_tokens >= 1 && row.prompt_tokens <= kTokensMax &&
                     row.cached_tokens >= 0 &&
                     row.cached_tokens < row.prompt_tokens &&
@@ -41,7 +41,7 @@ absl::Status ValidateRow(const TraceRow& row, std::size_t index,
                          "< prompt_tokens");
 }
 
-absl::Status Validate(const Trace& trace, const SimulatorOptions& options) {
+absl::Status Validate(const SimulatorOptions& options) {
   if (options.scheduler.estimator == nullptr) {
     return InvalidArgument("scheduler.estimator: expected an estimator");
   }
@@ -69,14 +69,10 @@ absl::Status Validate(const Trace& trace, const SimulatorOptions& options) {
     return InvalidArgument("service_levels.", name,
                            ": expected seconds above 0");
   }
-  for (std::size_t i = 0; i < trace.rows.size(); ++i) {
-    TG_RETURN_IF_ERROR(ValidateRow(trace.rows[i], i, trace));
-  }
   return internal::ValidateWorld(options.world);
 }
 
-DriverOptions MakeDriverOptions(const Trace& trace,
-                                const SimulatorOptions& options) {
+DriverOptions MakeDriverOptions(const SimulatorOptions& options) {
   DriverOptions driver;
   driver.scheduler = options.scheduler;
   driver.world.options = options.world;
@@ -93,24 +89,21 @@ DriverOptions MakeDriverOptions(const Trace& trace,
   driver.event_log = options.event_log;
   driver.on_decision = options.on_decision;
   driver.want_series = options.want_series;
-  driver.requests.reserve(trace.rows.size());
-  driver.inputs.reserve(trace.rows.size());
-  for (const TraceRow& row : trace.rows) {
-    DrivenRequest request;
-    request.arrive.request = {.prompt_tokens = row.prompt_tokens,
-                              .cached_tokens = row.cached_tokens};
-    // A client's budget cuts what it is answered.
-    request.output_tokens =
-        std::min(row.output_tokens,
-                 options.max_output_tokens.value_or(row.output_tokens));
-    request.arrive.request.max_output_tokens =
-        options.max_output_tokens.value_or(row.output_tokens);
-    request.session = row.session;
-    driver.inputs.push_back(
-        {row.arrival, internal::ArriveInput{driver.requests.size()}});
-    driver.requests.push_back(std::move(request));
-  }
   return driver;
+}
+
+TimedRequest RequestOf(const TraceRow& row, const SimulatorOptions& options) {
+  TimedRequest timed{.at = row.arrival};
+  DrivenRequest& request = timed.request;
+  request.arrive.request = {.prompt_tokens = row.prompt_tokens,
+                            .cached_tokens = row.cached_tokens};
+  // A client's budget cuts what it is answered.
+  request.output_tokens = std::min(
+      row.output_tokens, options.max_output_tokens.value_or(row.output_tokens));
+  request.arrive.request.max_output_tokens =
+      options.max_output_tokens.value_or(row.output_tokens);
+  request.session = row.session;
+  return timed;
 }
 
 RequestRecord RecordOf(const DrivenRequest& request) {
@@ -138,50 +131,91 @@ RequestRecord RecordOf(const DrivenRequest& request) {
     case Outcome::kOpen:
       break;
   }
-  TG_CHECK(false);  // Run() fails when a request is open at its end.
+  TG_CHECK(false);  // Only of requests that ended.
   return record;
 }
 
-// Whatever follows from the records and the span.
-void Count(const ServiceLevels& levels, SimulationResult* result) {
-  std::vector<double> ttft;
-  std::vector<double> itl;
-  std::vector<double> end_to_end;
-  for (const RequestRecord& record : result->records) {
+// What is counted of requests as they end.
+class Counts {
+ public:
+  explicit Counts(const SimulatorOptions& options) : options_(options) {}
+
+  void Add(const DrivenRequest& request) {
+    const ServiceLevels& levels = options_.service_levels;
+    RequestRecord record = RecordOf(request);
+    last_ = std::max(last_, request.ended);
     switch (record.outcome) {
       case RequestOutcome::kFinished:
-        ++result->finished;
-        ttft.push_back(*record.ttft_s);
-        end_to_end.push_back(record.end_to_end_s);
-        if (record.itl_s.has_value()) itl.push_back(*record.itl_s);
+        ++result_.finished;
+        ttft_.Add(*record.ttft_s);
+        end_to_end_.Add(record.end_to_end_s);
+        if (record.itl_s.has_value()) itl_.Add(*record.itl_s);
         if (*record.ttft_s <= levels.ttft_s &&
             record.itl_s.value_or(0) <= levels.itl_s) {
-          ++result->good_requests;
+          ++result_.good_requests;
         }
         break;
       case RequestOutcome::kRejected:
-        ++result->rejected;
-        ++result->refusals[std::string(RefusalCodeName(record.refusal))];
+        ++result_.rejected;
+        ++result_.refusals[std::string(RefusalCodeName(record.refusal))];
         break;
       case RequestOutcome::kCancelled:
-        ++result->cancelled;
+        ++result_.cancelled;
         break;
     }
+    if (!options_.want_records) return;
+    const auto index = static_cast<std::size_t>(request.arrive.id - 1);
+    if (result_.records.size() <= index) result_.records.resize(index + 1);
+    result_.records[index] = std::move(record);
   }
-  const Percentiles first_tokens = PercentilesOf(std::move(ttft));
-  result->ttft_p50_s = first_tokens.p50;
-  result->ttft_p90_s = first_tokens.p90;
-  result->ttft_p99_s = first_tokens.p99;
-  result->end_to_end_s = PercentilesOf(std::move(end_to_end));
-  result->itl_s = PercentilesOf(std::move(itl));
-  result->service_levels = levels;
-  if (result->span_s > 0) {
-    result->tokens_per_s =
-        static_cast<double>(result->computed_tokens) / result->span_s;
-    result->goodput_per_s =
-        static_cast<double>(result->good_requests) / result->span_s;
+
+  // `first`: the first arrival.
+  SimulationResult Finish(std::optional<Instant> first,
+                          Tokens computed_tokens) {
+    const Percentiles first_tokens = ttft_.Get();
+    result_.ttft_p50_s = first_tokens.p50;
+    result_.ttft_p90_s = first_tokens.p90;
+    result_.ttft_p99_s = first_tokens.p99;
+    result_.end_to_end_s = end_to_end_.Get();
+    result_.itl_s = itl_.Get();
+    result_.service_levels = options_.service_levels;
+    result_.computed_tokens = computed_tokens;
+    if (first.has_value()) result_.span_s = Seconds(last_ - *first);
+    if (result_.span_s > 0) {
+      result_.tokens_per_s =
+          static_cast<double>(computed_tokens) / result_.span_s;
+      result_.goodput_per_s =
+          static_cast<double>(result_.good_requests) / result_.span_s;
+    }
+    return std::move(result_);
   }
-}
+
+ private:
+  const SimulatorOptions& options_;
+  SimulationResult result_;
+  internal::QuantileSketch ttft_;
+  internal::QuantileSketch itl_;
+  internal::QuantileSketch end_to_end_;
+  Instant last_{};
+};
+
+// A trace that somebody else holds.
+class RowsOf final : public TraceSource {
+ public:
+  explicit RowsOf(const Trace& trace) : trace_(trace) {}
+  absl::StatusOr<std::optional<TraceRow>> Next() override {
+    if (next_ == trace_.rows.size()) return std::nullopt;
+    return trace_.rows[next_++];
+  }
+  std::int64_t size() const override { return std::ssize(trace_.rows); }
+  const std::vector<std::string>& warnings() const override {
+    return trace_.warnings;
+  }
+
+ private:
+  const Trace& trace_;
+  std::size_t next_ = 0;
+};
 
 }  // namespace
 
@@ -210,17 +244,48 @@ Percentiles PercentilesOf(std::vector<double> values) {
 
 absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
                                           const SimulatorOptions& options) {
-  TG_RETURN_IF_ERROR(Validate(trace, options));
-  DriverOptions driver_options = MakeDriverOptions(trace, options);
+  TG_RETURN_IF_ERROR(Validate(options));
+  // All of them before any runs.
+  Instant before{};
+  for (std::size_t i = 0; i < trace.rows.size(); ++i) {
+    TG_RETURN_IF_ERROR(
+        ValidateRow(trace.rows[i], static_cast<std::int64_t>(i), before));
+    before = trace.rows[i].arrival;
+  }
+  RowsOf rows(trace);
+  return Simulate(rows, options);
+}
+
+absl::StatusOr<SimulationResult> Simulate(TraceSource& trace,
+                                          const SimulatorOptions& options) {
+  TG_RETURN_IF_ERROR(Validate(options));
+  Counts counts(options);
+  std::int64_t count = 0;
+  std::optional<Instant> first;
+  Instant before{};
+  DriverOptions driver_options = MakeDriverOptions(options);
+  driver_options.requests_coming = trace.size();
+  driver_options.next_request =
+      [&]() -> absl::StatusOr<std::optional<TimedRequest>> {
+    TG_ASSIGN_OR_RETURN(const std::optional<TraceRow> row, trace.Next());
+    if (!row.has_value()) return std::nullopt;
+    TG_RETURN_IF_ERROR(ValidateRow(*row, count, before));
+    if (!first.has_value()) first = row->arrival;
+    before = row->arrival;
+    ++count;
+    return RequestOf(*row, options);
+  };
+  driver_options.ended = [&counts](const DrivenRequest& request) {
+    counts.Add(request);
+  };
   Driver driver(std::move(driver_options));
   TG_RETURN_IF_ERROR(driver.Run());
 
-  const internal::DriverTotals& totals = driver.totals();
-  SimulationResult result;
-  result.requests = static_cast<std::int64_t>(trace.rows.size());
+  internal::DriverTotals totals = driver.TakeTotals();
+  SimulationResult result = counts.Finish(first, totals.computed_tokens);
+  result.requests = count;
   result.out_of_memory = totals.out_of_memory;
   result.chunks = totals.chunks;
-  result.computed_tokens = totals.computed_tokens;
   result.cache_hit_tokens = totals.cache_hit_tokens;
   result.cache_recomputed_tokens = totals.cache_recomputed_tokens;
   if (const internal::PrefixCache* cache = driver.world().cache()) {
@@ -228,18 +293,7 @@ absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
   }
   result.peak_bytes = driver.world().peak();
   result.ceiling_bytes = driver.world().ceiling();
-  result.series = totals.series;
-  result.records.reserve(trace.rows.size());
-
-  Instant last{};
-  for (const DrivenRequest& request : driver.requests()) {
-    last = std::max(last, request.ended);
-    result.records.push_back(RecordOf(request));
-  }
-  if (!trace.rows.empty()) {
-    result.span_s = Seconds(last - trace.rows.front().arrival);
-  }
-  Count(options.service_levels, &result);
+  result.series = std::move(totals.series);
   return result;
 }
 

@@ -8,9 +8,12 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "estimators/text.h"
 #include "simulator/trace_format.h"
@@ -58,25 +61,44 @@ class TraceReader {
     return absl::OkStatus();
   }
 
+  // What is left when the file ends without a line break.
+  absl::Status ReadRest() {
+    if (rest_.empty() || done_) return absl::OkStatus();
+    return Line(std::exchange(rest_, {}));
+  }
+
   absl::StatusOr<Trace> Finish() {
-    if (!rest_.empty() && !done_) TG_RETURN_IF_ERROR(Line(rest_));
+    TG_RETURN_IF_ERROR(ReadRest());
     if (format_ != nullptr) TG_RETURN_IF_ERROR(format_->Finish(&trace_));
     // A trace without requests answers every question with zero: a mistake that
     // would look like a result.
-    if (trace_.rows.empty()) {
+    if (count() == 0) {
       return InvalidArgument(
           file_, ":", line_ + 1, ": column ",
           format_ == nullptr ? "arrival_s" : format_->TimeColumn(),
           ": expected ", format_ == nullptr ? "the header" : "a first request",
           ", got the end of the file");
     }
-    if (static_cast<std::int64_t>(trace_.rows.size()) > options_.requests_max) {
-      trace_.rows.resize(static_cast<std::size_t>(options_.requests_max));
+    if (count() > options_.requests_max) {
+      trace_.rows.resize(
+          static_cast<std::size_t>(options_.requests_max - taken_));
     }
     return std::move(trace_);
   }
 
   bool done() const { return done_; }
+  // Of the requests so far.
+  std::int64_t count() const { return taken_ + std::ssize(trace_.rows); }
+
+  // For who takes requests as they come.
+  bool Streams() const { return format_ != nullptr && format_->Streams(); }
+  const std::vector<TraceRow>& rows() const { return trace_.rows; }
+  // Forgets all but the last of them, which the next line is compared with.
+  void Forget() {
+    if (trace_.rows.size() < 2) return;
+    taken_ += std::ssize(trace_.rows) - 1;
+    trace_.rows.erase(trace_.rows.begin(), trace_.rows.end() - 1);
+  }
 
  private:
   absl::Status Line(std::string_view text) {
@@ -96,9 +118,8 @@ class TraceReader {
       }
     }
     TG_RETURN_IF_ERROR(format_->Line(line_, text, &trace_));
-    const auto rows = static_cast<std::int64_t>(trace_.rows.size());
-    done_ = format_->Ordered() && rows >= options_.requests_max;
-    if (rows > kTraceRowsMax) {
+    done_ = format_->Ordered() && count() >= options_.requests_max;
+    if (count() > kTraceRowsMax) {
       return InvalidArgument(file_, ":", line_, ": expected at most ",
                              kTraceRowsMax,
                              " requests; limit how many are read");
@@ -106,13 +127,103 @@ class TraceReader {
     return absl::OkStatus();
   }
 
-  std::string_view file_;
-  const TraceOptions& options_;
+  const std::string file_;
+  const TraceOptions options_;
   std::unique_ptr<TraceFormat> format_;
   Trace trace_;
-  std::string rest_;  // of a line whose end is in the next piece
+  std::int64_t taken_ = 0;  // requests that are no longer in it
+  std::string rest_;        // of a line whose end is in the next piece
   std::int64_t line_ = 0;
   bool done_ = false;
+};
+
+// A file that is read block by block.
+class TraceFile {
+ public:
+  TraceFile(const std::string& path, const TraceOptions& options)
+      : path_(path), reader_(path, options), block_(kBlock, '\0') {}
+
+  absl::Status Open() {
+    std::error_code error;
+    if (std::filesystem::is_directory(path_, error)) {
+      return InvalidArgument(path_, ": expected a trace, got a directory");
+    }
+    in_.open(path_, std::ios::binary);
+    if (in_) return absl::OkStatus();
+    return absl::NotFoundError(Concat(path_, ": cannot read the trace"));
+  }
+  bool AtEnd() const { return !in_ || reader_.done(); }
+  absl::Status ReadBlock() {
+    in_.read(block_.data(), static_cast<std::streamsize>(block_.size()));
+    if (in_.bad()) {
+      return absl::NotFoundError(Concat(path_, ": cannot read on"));
+    }
+    return reader_.Read(std::string_view(block_).substr(
+        0, static_cast<std::size_t>(in_.gcount())));
+  }
+  TraceReader& reader() { return reader_; }
+
+ private:
+  const std::string path_;
+  std::ifstream in_;
+  TraceReader reader_;
+  std::string block_;
+};
+
+class HeldTrace final : public TraceSource {
+ public:
+  explicit HeldTrace(Trace trace) : trace_(std::move(trace)) {}
+  absl::StatusOr<std::optional<TraceRow>> Next() override {
+    if (next_ == trace_.rows.size()) return std::nullopt;
+    return trace_.rows[next_++];
+  }
+  std::int64_t size() const override { return std::ssize(trace_.rows); }
+  const std::vector<std::string>& warnings() const override {
+    return trace_.warnings;
+  }
+
+ private:
+  const Trace trace_;
+  std::size_t next_ = 0;
+};
+
+// A block's requests at a time.
+class StreamedTrace final : public TraceSource {
+ public:
+  StreamedTrace(std::unique_ptr<TraceFile> file, std::int64_t size,
+                std::vector<std::string> warnings)
+      : file_(std::move(file)), size_(size), warnings_(std::move(warnings)) {}
+
+  absl::StatusOr<std::optional<TraceRow>> Next() override {
+    TraceReader& reader = file_->reader();
+    while (given_ < size_ && given_ == reader.count()) {
+      reader.Forget();
+      if (file_->AtEnd()) {
+        // The last line may lack its break.
+        TG_RETURN_IF_ERROR(reader.ReadRest());
+        break;
+      }
+      TG_RETURN_IF_ERROR(file_->ReadBlock());
+    }
+    if (given_ == size_) return std::nullopt;
+    if (given_ >= reader.count()) {
+      return absl::NotFoundError(
+          "the trace lost requests while it was simulated");
+    }
+    const std::int64_t from_end = reader.count() - given_++;
+    return reader
+        .rows()[reader.rows().size() - static_cast<std::size_t>(from_end)];
+  }
+  std::int64_t size() const override { return size_; }
+  const std::vector<std::string>& warnings() const override {
+    return warnings_;
+  }
+
+ private:
+  const std::unique_ptr<TraceFile> file_;
+  const std::int64_t size_;
+  const std::vector<std::string> warnings_;
+  std::int64_t given_ = 0;
 };
 
 absl::Status Validate(const TraceOptions& options) {
@@ -136,21 +247,31 @@ absl::StatusOr<Trace> ParseTrace(std::string_view text, std::string_view file,
 absl::StatusOr<Trace> LoadTrace(const std::string& path,
                                 const TraceOptions& options) {
   TG_RETURN_IF_ERROR(Validate(options));
+  TraceFile file(path, options);
+  TG_RETURN_IF_ERROR(file.Open());
+  while (!file.AtEnd()) TG_RETURN_IF_ERROR(file.ReadBlock());
+  return file.reader().Finish();
+}
+
+absl::StatusOr<std::unique_ptr<TraceSource>> OpenTrace(
+    const std::string& path, const TraceOptions& options) {
+  TG_RETURN_IF_ERROR(Validate(options));
   std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    return InvalidArgument(path, ": expected a trace, got a directory");
+  const bool twice = std::filesystem::is_regular_file(path, error);
+  auto file = std::make_unique<TraceFile>(path, options);
+  TG_RETURN_IF_ERROR(file->Open());
+  while (!file->AtEnd()) {
+    TG_RETURN_IF_ERROR(file->ReadBlock());
+    if (twice && file->reader().Streams()) file->reader().Forget();
   }
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::NotFoundError(Concat(path, ": cannot read the trace"));
-  TraceReader reader(path, options);
-  std::string block(kBlock, '\0');
-  while (in && !reader.done()) {
-    in.read(block.data(), static_cast<std::streamsize>(block.size()));
-    TG_RETURN_IF_ERROR(reader.Read(std::string_view(block).substr(
-        0, static_cast<std::size_t>(in.gcount()))));
-  }
-  if (in.bad()) return absl::NotFoundError(Concat(path, ": cannot read on"));
-  return reader.Finish();
+  const bool streams = twice && file->reader().Streams();
+  TG_ASSIGN_OR_RETURN(Trace trace, file->reader().Finish());
+  if (!streams) return std::make_unique<HeldTrace>(std::move(trace));
+  const std::int64_t size = file->reader().count() + std::ssize(trace.rows);
+  file = std::make_unique<TraceFile>(path, options);
+  TG_RETURN_IF_ERROR(file->Open());
+  return std::make_unique<StreamedTrace>(std::move(file), size,
+                                         std::move(trace.warnings));
 }
 
 }  // namespace tidegate

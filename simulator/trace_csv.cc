@@ -81,6 +81,7 @@ class UniformFormat final : public CsvFormat {
  public:
   using CsvFormat::CsvFormat;
   std::string_view TimeColumn() const override { return "arrival_s"; }
+  bool Streams() const override { return true; }
 
  private:
   enum Column { kArrival, kPrompt, kCached, kOutput, kSession };
@@ -165,6 +166,7 @@ class TimedFormat final : public CsvFormat {
               Columns columns)
       : CsvFormat(file, std::move(names)), columns_(columns) {}
   std::string_view TimeColumn() const override { return Name(columns_.time); }
+  bool Streams() const override { return true; }
 
  private:
   absl::Status Row(const TraceFields& fields, Trace* trace) override {

@@ -29,6 +29,8 @@ class TraceFormat {
   virtual absl::Status Finish(Trace* /*trace*/) { return absl::OkStatus(); }
   // False where requests come out of order and Finish() sorts them.
   virtual bool Ordered() const { return true; }
+  // Whether it looks back at no request but the last, and Finish() at none.
+  virtual bool Streams() const { return false; }
   // The column or key of a request's time, for messages.
   virtual std::string_view TimeColumn() const = 0;
 };

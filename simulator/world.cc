@@ -215,15 +215,18 @@ World::Need World::NeedOf(std::span<const Chunk> chunks,
   }
   need.transient = SatAdd(need.transient, options.fixed_bytes,
                           SatMul(options.per_token_bytes, tokens));
-  std::uint64_t shape = options.seed;
-  for (const Chunk& chunk : chunks) {
-    shape = MixHash(MixHash(shape, static_cast<std::uint64_t>(chunk.n)),
-                    static_cast<std::uint64_t>(chunk.kv_len));
+  double factor = options.price_error.factor;
+  if (options.price_error.spread != 0) {
+    std::uint64_t shape = options.seed;
+    for (const Chunk& chunk : chunks) {
+      shape = MixHash(MixHash(shape, static_cast<std::uint64_t>(chunk.n)),
+                      static_cast<std::uint64_t>(chunk.kv_len));
+    }
+    for (const Tokens kv_len : decode_kv_lens) {
+      shape = MixHash(shape, static_cast<std::uint64_t>(kv_len));
+    }
+    factor = ErrorFactor(options.price_error, shape);
   }
-  for (const Tokens kv_len : decode_kv_lens) {
-    shape = MixHash(shape, static_cast<std::uint64_t>(kv_len));
-  }
-  const double factor = ErrorFactor(options.price_error, shape);
   // What is kept is growth.
   const Bytes forward =
       SatAdd(encoders.outputs, ScaledBytes(need.transient, factor));
@@ -260,11 +263,14 @@ std::optional<Bytes> World::TakeTransient(const Need& need, Bytes growth,
   return allocator_->reserved() - pool_;
 }
 
-World::Step World::Start(std::span<const Chunk> chunks,
-                         std::span<const Tokens> decode_kv_lens,
-                         const EncoderLoad& encoders) {
+void World::Start(std::span<const Chunk> chunks,
+                  std::span<const Tokens> decode_kv_lens,
+                  const EncoderLoad& encoders, Step* into) {
   const WorldOptions& options = setup_.options;
-  Step step;
+  Step& step = *into;
+  std::vector<Bytes> growths = std::move(step.growth);
+  growths.clear();
+  step = {.growth = std::move(growths)};
   Tokens tokens = 0;
   Bytes growth = 0;
   for (const Chunk& chunk : chunks) {
@@ -299,7 +305,7 @@ World::Step World::Start(std::span<const Chunk> chunks,
       allocator_->Release();
       pool_ = allocator_->reserved();
     }
-    return step;
+    return;
   }
   if (options.timer != nullptr) {
     const StepTime time =
@@ -322,7 +328,6 @@ World::Step World::Start(std::span<const Chunk> chunks,
   FitCache();
   step.device_peak = SatAdd(DeviceBytes(), running_);
   peak_ = std::max(peak_, step.device_peak);
-  return step;
 }
 
 void World::End(const Step& step) {
@@ -344,17 +349,19 @@ void World::End(const Step& step) {
 void World::SetNow(Instant now) {
   TG_CHECK(now >= now_);
   if (now == now_) return;
-  reading_.Note(now_, LiveNow());
+  if (setup_.options.reading_lag > Duration::zero()) {
+    reading_.Note(now_, LiveNow());
+  }
   now_ = now;
   BeginTenants();
   FitCache();
 }
 
 std::optional<Instant> World::NextChange() const {
-  reading_.Note(now_, LiveNow());
-  reading_.At(now_);
   std::optional<Instant> next;
   if (setup_.options.reading_lag > Duration::zero()) {
+    reading_.Note(now_, LiveNow());
+    reading_.At(now_);
     next = reading_.NextChange();
   }
   const std::vector<TenantMemory>& tenants = setup_.options.tenants;

@@ -94,7 +94,15 @@ class World {
   // `encoders` run before, for the first chunk.
   Step Start(std::span<const Chunk> chunks,
              std::span<const Tokens> decode_kv_lens = {},
-             const EncoderLoad& encoders = {});
+             const EncoderLoad& encoders = {}) {
+    Step step;
+    Start(chunks, decode_kv_lens, encoders, &step);
+    return step;
+  }
+  // The same into a step that was used before, whose memory it keeps.
+  void Start(std::span<const Chunk> chunks,
+             std::span<const Tokens> decode_kv_lens,
+             const EncoderLoad& encoders, Step* step);
   // Ends a step that fit: its growth becomes resident.
   void End(const Step& step);
 
@@ -132,6 +140,8 @@ class World {
   void SetCeiling(Bytes ceiling);
   Bytes ceiling() const { return setup_.ceiling; }
 
+  // Whether there are any such kinds.
+  bool Reclaims() const { return PoolKeeps() || !setup_.reclaimables.empty(); }
   // Kinds that hold something or could, in the order of the setup.
   std::vector<std::string> ReclaimableKinds() const;
   Bytes ReclaimableBytes(std::string_view kind) const;

@@ -4,6 +4,7 @@
 // tidegate simulate: what a policy would have done with a trace.
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -48,9 +49,10 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
                       PrepareSimulation(std::move(policy), args));
   SimulatorOptions& options = prepared.options;
   TG_ASSIGN_OR_RETURN(const TraceOptions trace_options, ReadTraceOptions(args));
-  TG_ASSIGN_OR_RETURN(const Trace trace, LoadTrace(*args.trace, trace_options));
+  TG_ASSIGN_OR_RETURN(const std::unique_ptr<TraceSource> trace,
+                      OpenTrace(*args.trace, trace_options));
   PrintWarnings(prepared.warnings, io.err);
-  PrintWarnings(trace.warnings, io.err);
+  PrintWarnings(trace->warnings(), io.err);
 
   if (args.rival.has_value()) {
     TG_ASSIGN_OR_RETURN(const RivalRule rule,
@@ -82,7 +84,9 @@ absl::StatusOr<int> RunSimulate(const Arguments& args, Streams& io) {
   if (args.progress || io.err_is_terminal) {
     options.progress = [&bar](double fraction) { bar.Update(fraction); };
   }
-  absl::StatusOr<SimulationResult> result = Simulate(trace, options);
+  // The report draws distributions of them.
+  options.want_records = files.has_value() || io.on_result != nullptr;
+  absl::StatusOr<SimulationResult> result = Simulate(*trace, options);
   bar.Finish();
   // Of a run that failed too: it shows how it came to that.
   if (timeline.has_value()) timeline->Finish();

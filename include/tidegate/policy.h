@@ -77,8 +77,8 @@ class ChunkPolicy {
     const Estimator* step = nullptr;
     // What is left of the step, where other requests have the rest; 0: all.
     Tokens widest = 0;
-    // Null while too few steps were measured.
-    const TimeModel* time = nullptr;
+    // Null while too few steps were measured; fitted when it is read.
+    TimeModelRef time;
     // The longest step that decoding requests may be kept waiting for; zero: no
     // such limit, or nobody decodes.
     Duration decode_stall{};

@@ -88,6 +88,24 @@ absl::StatusOr<Trace> ParseTrace(std::string_view text, std::string_view file,
 absl::StatusOr<Trace> LoadTrace(const std::string& path,
                                 const TraceOptions& options = {});
 
+// Requests one by one, ascending by arrival: a trace that is not held.
+class TraceSource {
+ public:
+  virtual ~TraceSource() = default;
+  // The next one; nothing after the last.
+  virtual absl::StatusOr<std::optional<TraceRow>> Next() = 0;
+  // How many there are in all.
+  virtual std::int64_t size() const = 0;
+  virtual const std::vector<std::string>& warnings() const = 0;
+};
+
+// The same requests, warnings and errors as LoadTrace(): the file is read once
+// for them, and again as requests are asked for. Uniform, Azure and BurstGPT
+// files are not held in memory; of other formats, and of what can be read only
+// once, the rows are.
+absl::StatusOr<std::unique_ptr<TraceSource>> OpenTrace(
+    const std::string& path, const TraceOptions& options = {});
+
 // What the simulated engine really needs for a chunk's attention.
 enum class WorldAttention {
   kEstimator,  // exactly what WorldOptions::truth says, every part of it
@@ -217,6 +235,8 @@ struct SimulatorOptions {
   // Sees the same as a Timeline (timeline.h) takes it.
   DecisionObserver on_decision;
   bool want_series = false;
+  // SimulationResult::records, which grow with the trace.
+  bool want_records = true;
   ServiceLevels service_levels;
 };
 
@@ -241,6 +261,9 @@ struct RequestRecord {
 };
 
 // Nearest rank; 0 over nothing.
+// Nearest rank. Simulate() has them exactly of up to 65,536 values; of more,
+// each is at most 0.1 % from the value at its rank
+// (simulator/quantile_sketch.h).
 struct Percentiles {
   double p50 = 0;
   double p90 = 0;
@@ -285,12 +308,18 @@ struct SimulationResult {
 
   double span_s = 0;  // first arrival to last end, virtual time
   std::vector<SeriesPoint> series;
-  std::vector<RequestRecord> records;  // as many as the trace has, in its order
+  // As many as the trace has, in its order; none unless they are wanted.
+  std::vector<RequestRecord> records;
 };
 
 // InvalidArgument names the option; Internal when the scheduler broke a promise
 // (a request that never ends or ends twice, a chunk dearer than its room).
 absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
+                                          const SimulatorOptions& options);
+// The same of a trace that is read as the simulation goes on. Beside series and
+// records, where they are wanted, memory grows with the requests that are open
+// at once and not with the trace.
+absl::StatusOr<SimulationResult> Simulate(TraceSource& trace,
                                           const SimulatorOptions& options);
 
 }  // namespace tidegate

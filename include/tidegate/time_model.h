@@ -11,11 +11,13 @@
 // depend on how it is cut). Coefficients are integers, so that a decision is
 // the same on every machine.
 //
-// Thread-safety: TimeModel is a plain value; TimeFit has none.
+// Thread-safety: TimeModel is a plain value; TimeFit has none, not even for two
+// readers.
 
 #ifndef TIDEGATE_TIME_MODEL_H_
 #define TIDEGATE_TIME_MODEL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -61,16 +63,42 @@ class TimeFit {
  public:
   void Add(Tokens n, Tokens before, Duration took);
   void Add(const StepLoad& load, Duration took);
-  // Nothing while too few steps were seen.
-  const std::optional<TimeModel>& model() const { return model_; }
+  // Nothing while too few steps were seen. Fits when it is asked for the first
+  // time since a step was added: that costs more than most decisions, and most
+  // policies never ask.
+  const std::optional<TimeModel>& model() const;
 
  private:
   struct Sample {
     StepLoad load;
     Duration took{};
   };
-  std::vector<Sample> samples_;  // oldest first
-  std::optional<TimeModel> model_;
+  std::vector<Sample> samples_;  // a ring once it is full
+  std::size_t oldest_ = 0;
+  mutable bool fitted_ = true;
+  mutable std::optional<TimeModel> model_;
+};
+
+// A time model that may still have to be fitted: converts to a pointer, null
+// where there is none. It does not outlive what it was made from.
+class TimeModelRef {
+ public:
+  TimeModelRef(std::nullptr_t = nullptr) {}                // NOLINT(*explicit*)
+  TimeModelRef(const TimeModel* model) : model_(model) {}  // NOLINT(*explicit*)
+  // The model of `fit`, and `before` while that says nothing.
+  TimeModelRef(const TimeFit& fit, const TimeModel* before)
+      : fit_(&fit), model_(before) {}
+
+  const TimeModel* get() const {
+    if (fit_ == nullptr || !fit_->model().has_value()) return model_;
+    return &*fit_->model();
+  }
+  operator const TimeModel*() const { return get(); }  // NOLINT(*explicit*)
+  const TimeModel* operator->() const { return get(); }
+
+ private:
+  const TimeFit* fit_ = nullptr;
+  const TimeModel* model_ = nullptr;
 };
 
 }  // namespace tidegate
