@@ -30,12 +30,14 @@ using nlohmann::json;
 
 inline constexpr const char* kCompletions = "/v1/completions";
 // Of engines whose sequences decode until they are cancelled.
-inline constexpr Duration kNever = std::chrono::hours(1000);
+inline constexpr Duration kNever = Duration::max();
 
 struct HarnessOptions {
   std::string policy = "policy_files/mlx-36gb.toml";
   std::optional<std::int64_t> queue_max;
+  // Of this machine's clock; zero: as fast as it goes.
   Duration decode_interval{};
+  // Of steps.
   double speed = 1e5;
   server::ServerOptions http;
 };
@@ -47,7 +49,7 @@ class ServerHarness {
         {.policy = Concat(TIDEGATE_SOURCE_DIR, "/", options.policy),
          .queue_max = options.queue_max,
          .speed = options.speed,
-         .decode_interval = options.decode_interval});
+         .decode_interval = TimesSpeed(options)});
     EXPECT_THAT(setup, IsOk());
     engine_ = setup->engine;
     server::ServerOptions http = options.http;
@@ -86,6 +88,15 @@ class ServerHarness {
   }
 
  private:
+  // The engine divides by its speed.
+  static Duration TimesSpeed(const HarnessOptions& options) {
+    if (options.decode_interval == kNever) return kNever;
+    return std::chrono::duration_cast<Duration>(
+        std::chrono::duration<double, std::nano>(
+            static_cast<double>(options.decode_interval.count()) *
+            options.speed));
+  }
+
   std::shared_ptr<server::TextEngine> engine_;
   std::unique_ptr<server::Server> server_;
 };
