@@ -38,7 +38,7 @@ std::map<std::string, double> ParseMetrics(const std::string& text) {
     std::string name = key.substr(0, key.find('{'));
     for (const char* suffix : {"_bucket", "_sum", "_count"}) {
       if (!types.contains(name) && name.ends_with(suffix)) {
-        name.resize(name.size() - std::string_view(suffix).size());
+        name = name.substr(0, name.rfind(suffix));
       }
     }
     EXPECT_TRUE(types.contains(name)) << "no type: " << line;
