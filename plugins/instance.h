@@ -19,6 +19,7 @@
 #include "tidegate/engine.h"
 #include "tidegate/model_shape.h"
 #include "tidegate/plugin.h"
+#include "tidegate/plugins.h"
 #include "tidegate/policy_file.h"
 
 namespace tidegate::internal {
@@ -46,9 +47,11 @@ class PluginSetup {
 template <typename Table>
 class PluginInstance {
  public:
-  // InvalidArgument "FILE: why" when the plug-in refuses.
+  // InvalidArgument "FILE: why" when the plug-in refuses. `in_process` is empty
+  // for a shared object.
   static absl::StatusOr<std::shared_ptr<PluginInstance>> Create(
-      const Table& table, const PluginSetup& setup, PluginReport identity,
+      const Table& table, const InProcessPlugin& in_process,
+      const PluginSetup& setup, PluginReport identity,
       const PluginOptions& options) {
     std::array<char, 512> text{};
     tidegate_message why{.struct_size = sizeof(why),
@@ -56,7 +59,9 @@ class PluginInstance {
                          .text = text.data(),
                          .size = static_cast<std::int64_t>(text.size())};
     void* self = nullptr;
-    const std::int32_t status = table.create(setup.get(), &self, &why);
+    const std::int32_t status =
+        in_process.create ? in_process.create(setup.get(), &self, &why)
+                          : table.create(setup.get(), &self, &why);
     text.back() = '\0';
     if (status != TIDEGATE_OK) {
       const std::string reason(text.data());
@@ -64,8 +69,8 @@ class PluginInstance {
           identity.file, ": plug-in ", identity.name,
           " refuses: ", reason.empty() ? Concat("status ", status) : reason);
     }
-    return std::shared_ptr<PluginInstance>(
-        new PluginInstance(table, self, std::move(identity), options));
+    return std::shared_ptr<PluginInstance>(new PluginInstance(
+        table, in_process.plugin, self, std::move(identity), options));
   }
   ~PluginInstance() { table_.destroy(self_); }
   PluginInstance(const PluginInstance&) = delete;
@@ -76,10 +81,15 @@ class PluginInstance {
   PluginMeter& meter() const { return meter_; }
 
  private:
-  PluginInstance(const Table& table, void* self, PluginReport identity,
-                 const PluginOptions& options)
-      : table_(table), self_(self), meter_(std::move(identity), options) {}
+  PluginInstance(const Table& table,
+                 std::shared_ptr<const tidegate_plugin> owner, void* self,
+                 PluginReport identity, const PluginOptions& options)
+      : owner_(std::move(owner)),
+        table_(table),
+        self_(self),
+        meter_(std::move(identity), options) {}
 
+  const std::shared_ptr<const tidegate_plugin> owner_;  // of the table, if any
   const Table& table_;
   void* const self_;
   mutable PluginMeter meter_;

@@ -54,13 +54,13 @@ struct Plugins::State {
 
   template <typename Table>
   absl::StatusOr<std::shared_ptr<internal::PluginInstance<Table>>> Instance(
-      int place, const Table& table, const PluginOptionTable& given,
-      const ModelShape& shape, const EngineSpec& engine,
-      PluginReport identity) {
+      int place, const Table& table, const InProcessPlugin& in_process,
+      const PluginOptionTable& given, const ModelShape& shape,
+      const EngineSpec& engine, PluginReport identity) {
     const internal::PluginSetup setup(given, shape, engine);
-    TG_ASSIGN_OR_RETURN(auto instance,
-                        internal::PluginInstance<Table>::Create(
-                            table, setup, std::move(identity), options));
+    TG_ASSIGN_OR_RETURN(auto instance, internal::PluginInstance<Table>::Create(
+                                           table, in_process, setup,
+                                           std::move(identity), options));
     const std::lock_guard lock(mutex);
     reports[place] = [instance] { return instance->meter().Report(); };
     return instance;
@@ -69,7 +69,8 @@ struct Plugins::State {
   // How a policy of this kind is made, once its fallback is there.
   template <typename Policy, typename Table>
   void AddPolicy(int place, const Use& use, const Table& table,
-                 PluginReport identity, std::string_view fallback,
+                 const InProcessPlugin& in_process, PluginReport identity,
+                 std::string_view fallback,
                  internal::Registries::OfPolicy<Policy>* to,
                  absl::StatusOr<std::shared_ptr<const Policy>> (*adapt)(
                      std::shared_ptr<internal::PluginInstance<Table>>,
@@ -77,12 +78,12 @@ struct Plugins::State {
     identity.fallback = fallback;
     loaded.push_back(identity);
     to->Add(**use.word,
-            [this, place, &table, given = *use.options, identity, to, adapt](
-                const ModelShape& shape, const EngineSpec& engine)
+            [this, place, &table, in_process, given = *use.options, identity,
+             to, adapt](const ModelShape& shape, const EngineSpec& engine)
                 -> absl::StatusOr<std::shared_ptr<const Policy>> {
-              TG_ASSIGN_OR_RETURN(
-                  auto instance,
-                  Instance(place, table, given, shape, engine, identity));
+              TG_ASSIGN_OR_RETURN(auto instance,
+                                  Instance(place, table, in_process, given,
+                                           shape, engine, identity));
               TG_ASSIGN_OR_RETURN(auto built_in,
                                   to->Make(identity.fallback, shape, engine));
               return adapt(std::move(instance), std::move(built_in));
@@ -90,28 +91,29 @@ struct Plugins::State {
   }
 
   void AddEstimator(int place, const Use& use, const tidegate_estimator& table,
-                    PluginReport identity);
+                    const InProcessPlugin& in_process, PluginReport identity);
   absl::Status Add(int place, const Use& use, const tidegate_plugin& plugin,
-                   const std::string& file);
+                   const InProcessPlugin& in_process, const std::string& file);
 };
 
 void Plugins::State::AddEstimator(int place, const Use& use,
                                   const tidegate_estimator& table,
+                                  const InProcessPlugin& in_process,
                                   PluginReport identity) {
   identity.fallback = internal::kFallbackEstimator;
   loaded.push_back(identity);
   registries.estimator.Add(
       **use.word,
-      [this, place, &table, given = *use.options, identity](
+      [this, place, &table, in_process, given = *use.options, identity](
           const EstimatorOptions& asked) -> absl::StatusOr<CreatedEstimator> {
         EstimatorOptions fallback = asked;
         fallback.use = identity.fallback;
         TG_ASSIGN_OR_RETURN(
             CreatedEstimator built_in,
             registries.estimator.Make(identity.fallback, fallback));
-        TG_ASSIGN_OR_RETURN(
-            auto instance,
-            Instance(place, table, given, asked.shape, asked.engine, identity));
+        TG_ASSIGN_OR_RETURN(auto instance,
+                            Instance(place, table, in_process, given,
+                                     asked.shape, asked.engine, identity));
         internal::PluginMeter& meter = instance->meter();
         CreatedEstimator made;
         made.estimator = internal::AdaptEstimator(
@@ -143,6 +145,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> Adapted(
 
 absl::Status Plugins::State::Add(int place, const Use& use,
                                  const tidegate_plugin& plugin,
+                                 const InProcessPlugin& in_process,
                                  const std::string& file) {
   PluginReport identity{.kind = std::string(use.kind),
                         .name = plugin.name,
@@ -151,13 +154,16 @@ absl::Status Plugins::State::Add(int place, const Use& use,
   const auto add_policy = [&](const auto* table, std::string_view fallback,
                               auto* registry) {
     if (table == nullptr) return false;
-    AddPolicy(place, use, *table, identity, fallback, registry, &Adapted);
+    AddPolicy(place, use, *table, in_process, identity, fallback, registry,
+              &Adapted);
     return true;
   };
   bool added = false;
   if (use.kind == "estimator") {
     added = plugin.estimator != nullptr;
-    if (added) AddEstimator(place, use, *plugin.estimator, identity);
+    if (added) {
+      AddEstimator(place, use, *plugin.estimator, in_process, identity);
+    }
   } else if (use.kind == "chunk") {
     added =
         add_policy(plugin.chunk, internal::kFallbackChunk, &registries.chunk);
@@ -199,7 +205,8 @@ bool Plugins::NamedBy(const PolicyFile& policy) {
 }
 
 absl::StatusOr<Plugins> Plugins::Load(const PolicyFile& policy,
-                                      const PluginOptions& options) {
+                                      const PluginOptions& options,
+                                      const InProcessPlugins& in_process) {
   auto state = std::make_unique<State>();
   state->options = options;
   int place = 0;
@@ -207,9 +214,18 @@ absl::StatusOr<Plugins> Plugins::Load(const PolicyFile& policy,
     ++place;
     if (!NamesPlugin(use)) continue;
     const std::string file = (*use.word)->substr(kPluginWord.size());
-    const auto plugin = internal::LoadSharedObject(file);
-    absl::Status status = plugin.status();
-    if (status.ok()) status = state->Add(place, use, **plugin, file);
+    absl::Status status;
+    if (const auto own = in_process.find(file); own != in_process.end()) {
+      const tidegate_plugin* const plugin = own->second.plugin.get();
+      status = internal::CheckDescriptor(file, plugin);
+      if (status.ok()) {
+        status = state->Add(place, use, *plugin, own->second, file);
+      }
+    } else {
+      const auto plugin = internal::LoadSharedObject(file);
+      status = plugin.status();
+      if (status.ok()) status = state->Add(place, use, **plugin, {}, file);
+    }
     if (status.ok()) continue;
     return absl::Status(
         status.code(),

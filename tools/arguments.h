@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tidegate/plugins.h"
 
 namespace tidegate {
 struct SimulationResult;
@@ -71,6 +72,10 @@ struct Arguments {
   std::optional<std::string> loads;
   std::optional<std::string> seeds;
   std::optional<std::string> jobs;
+  bool resume = false;
+
+  // Of the calling program. Each replaces what the policy uses of its kind.
+  InProcessPlugins plugins;
 
   std::vector<std::string> files;   // validate, calibrate, replay, policy
   std::optional<std::string> name;  // engines

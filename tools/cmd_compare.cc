@@ -19,12 +19,14 @@
 #include "tidegate/simulator.h"
 #include "tidegate/status.h"
 #include "tools/arguments.h"
+#include "tools/compare.h"
 #include "tools/compare_output.h"
 #include "tools/compared_policy.h"
 #include "tools/inputs.h"
 #include "tools/output_folder.h"
 #include "tools/progress.h"
 #include "tools/report.h"
+#include "tools/run_file.h"
 #include "tools/simulation.h"
 #include "tools/sweep.h"
 
@@ -66,15 +68,29 @@ struct Axes {
   std::vector<Trace> traces;
   std::vector<std::optional<std::string>> ceilings;  // none: the policy's own
   std::vector<double> loads = {1};
-  std::int64_t seeds = 1;
+  std::vector<std::int64_t> seeds = {0};
 
   std::int64_t Runs() const {
-    std::int64_t count = seeds;
+    std::int64_t count = static_cast<std::int64_t>(seeds.size());
     for (const std::size_t size :
          {policies.size(), trace_names.size(), ceilings.size(), loads.size()}) {
       count = SatMul(count, static_cast<std::int64_t>(size));
     }
     return count;
+  }
+
+  // Of run `at` alone.
+  void Restrict(std::int64_t at) {
+    const auto only = [&at](auto& values) {
+      const auto size = static_cast<std::int64_t>(values.size());
+      values = {values[static_cast<std::size_t>(at % size)]};
+      at /= size;
+    };
+    only(policies);
+    only(seeds);
+    only(loads);
+    only(ceilings);
+    only(trace_names);
   }
 };
 
@@ -96,7 +112,9 @@ absl::StatusOr<std::vector<NamedPolicy>> ReadPolicies(const Arguments& args) {
       std::find_if(policies.begin(), policies.end(),
                    [](const NamedPolicy& one) { return !one.rival; });
   for (NamedPolicy& policy : policies) {
-    if (policy.rival && file != policies.end()) policy.policy = file->policy;
+    if (!policy.rival || file == policies.end()) continue;
+    policy.policy = file->policy;
+    policy.text = file->text;
   }
   return policies;
 }
@@ -133,8 +151,12 @@ absl::StatusOr<Axes> ReadAxes(const Arguments& args) {
     }
   }
   if (args.seeds.has_value()) {
-    TG_ASSIGN_OR_RETURN(axes.seeds,
+    TG_ASSIGN_OR_RETURN(const std::int64_t seeds,
                         ReadInteger(*args.seeds, "--seeds", 1, kRunsMax));
+    axes.seeds.clear();
+    for (std::int64_t seed = 0; seed < seeds; ++seed) {
+      axes.seeds.push_back(seed);
+    }
   }
   if (axes.Runs() > kRunsMax) {
     return InvalidArgument("expected at most ", kRunsMax,
@@ -142,12 +164,41 @@ absl::StatusOr<Axes> ReadAxes(const Arguments& args) {
                            "seeds, got ",
                            axes.Runs());
   }
-  TG_ASSIGN_OR_RETURN(const TraceOptions options, ReadTraceOptions(args));
-  for (const std::string& name : axes.trace_names) {
-    TG_ASSIGN_OR_RETURN(Trace trace, LoadTrace(name, options));
-    axes.traces.push_back(std::move(trace));
-  }
   return axes;
+}
+
+absl::Status LoadTraces(const Arguments& args, Axes* axes) {
+  TG_ASSIGN_OR_RETURN(const TraceOptions options, ReadTraceOptions(args));
+  for (const std::string& name : axes->trace_names) {
+    TG_ASSIGN_OR_RETURN(Trace trace, LoadTrace(name, options));
+    axes->traces.push_back(std::move(trace));
+  }
+  return absl::OkStatus();
+}
+
+// Of what a run is made from: this version, its policy file, its trace, and the
+// flags. Files that a policy names are not looked at.
+std::string FingerprintOf(const NamedPolicy& policy, const Trace& trace,
+                          const Arguments& args) {
+  Fingerprint print;
+  print.Add(TIDEGATE_VERSION);
+  print.Add(policy.text);
+  for (const TraceRow& row : trace.rows) {
+    for (const std::int64_t number :
+         {row.arrival.time_since_epoch().count(), row.prompt_tokens,
+          row.cached_tokens, row.output_tokens, row.session}) {
+      print.Add(number);
+    }
+  }
+  for (const std::optional<std::string>* flag :
+       {&args.model, &args.engine, &args.estimator, &args.catalogue,
+        &args.kv_dtype, &args.base, &args.headroom, &args.max_allocation,
+        &args.chunk_max, &args.chunk_floor, &args.chunk_quantum,
+        &args.max_output, &args.slo_ttft, &args.slo_itl}) {
+    print.Add(flag->value_or(""));
+  }
+  for (const std::string& option : args.engine_options) print.Add(option);
+  return print.Hex();
 }
 
 // The runs and their rows, at equal positions.
@@ -155,6 +206,7 @@ struct Plan {
   std::vector<SweepRun> runs;
   std::vector<std::shared_ptr<const Plugins>> plugins;
   std::vector<ReportRun> rows;
+  std::vector<std::string> inputs;    // fingerprints
   std::vector<std::string> warnings;  // each once
 };
 
@@ -207,9 +259,13 @@ absl::StatusOr<Plan> MakePlan(const Axes& axes, const Arguments& args) {
   }
   for (std::size_t t = 0; t < axes.traces.size(); ++t) {
     warn(axes.trace_names[t], axes.traces[t].warnings);
+    std::vector<std::string> inputs;
+    for (const NamedPolicy& policy : axes.policies) {
+      inputs.push_back(FingerprintOf(policy, axes.traces[t], args));
+    }
     for (std::size_t c = 0; c < axes.ceilings.size(); ++c) {
       for (const double load : axes.loads) {
-        for (std::int64_t seed = 0; seed < axes.seeds; ++seed) {
+        for (const std::int64_t seed : axes.seeds) {
           for (std::size_t p = 0; p < axes.policies.size(); ++p) {
             SimulatorOptions chosen = options[c][p];
             plan.plugins.emplace_back();
@@ -225,6 +281,7 @@ absl::StatusOr<Plan> MakePlan(const Axes& axes, const Arguments& args) {
                                  .load = load,
                                  .seed = seed,
                                  .options = chosen});
+            plan.inputs.push_back(inputs[p]);
             plan.rows.push_back(
                 {.policy = axes.policies[p].name,
                  .trace = axes.trace_names[t],
@@ -245,16 +302,89 @@ std::size_t PointsFor(std::size_t runs) {
   return std::clamp<std::size_t>(kPointsOfPage / runs / 5, 60, kChartPoints);
 }
 
+// Puts into run `at`'s row what came of it.
+void Take(std::size_t at, absl::StatusOr<SimulationResult> result,
+          std::size_t points, Plan* plan) {
+  ReportRun& row = plan->rows[at];
+  if (plan->plugins[at] != nullptr) row.plugins = plan->plugins[at]->Reports();
+  if (!result.ok()) {
+    row.error = std::string(result.status().message());
+    return;
+  }
+  row.result = *std::move(result);
+  if (!plan->runs[at].options.want_series) return;
+  row.charts = MakeCharts(*row.result, points);
+}
+
+// The runs that are to be made, by their position: with --resume, not those
+// whose files are there, which are taken into their rows.
+absl::StatusOr<std::vector<std::size_t>> Missing(const Arguments& args,
+                                                 Plan* plan) {
+  if (args.resume && !args.out.has_value()) {
+    return InvalidArgument(
+        "--resume: expected --out beside it, with the runs that were made");
+  }
+  std::vector<std::size_t> missing;
+  const std::vector<std::string> names = RunFileNames(plan->rows);
+  for (std::size_t at = 0; at < plan->rows.size(); ++at) {
+    if (args.resume &&
+        ReadRunFile(std::filesystem::path(*args.out) / "runs" / names[at],
+                    plan->inputs[at], &plan->rows[at])) {
+      continue;
+    }
+    missing.push_back(at);
+  }
+  return missing;
+}
+
 }  // namespace
+
+absl::StatusOr<std::vector<CompareTask>> CompareTasks(const Arguments& args) {
+  TG_ASSIGN_OR_RETURN(Axes axes, ReadAxes(args));
+  TG_RETURN_IF_ERROR(LoadTraces(args, &axes));
+  TG_ASSIGN_OR_RETURN(Plan plan, MakePlan(axes, args));
+  const std::vector<std::string> names = RunFileNames(plan.rows);
+  TG_ASSIGN_OR_RETURN(const std::vector<std::size_t> missing,
+                      Missing(args, &plan));
+  std::vector<CompareTask> tasks;
+  for (const std::size_t at : missing) {
+    tasks.push_back({.at = static_cast<std::int64_t>(at), .file = names[at]});
+  }
+  return tasks;
+}
+
+absl::StatusOr<std::string> CompareOne(const Arguments& args, std::int64_t at) {
+  TG_ASSIGN_OR_RETURN(Axes axes, ReadAxes(args));
+  const std::int64_t runs = axes.Runs();
+  if (at < 0 || at >= runs) {
+    return InvalidArgument("run: expected 0 to ", runs - 1, ", got ", at);
+  }
+  axes.Restrict(at);
+  TG_RETURN_IF_ERROR(LoadTraces(args, &axes));
+  TG_ASSIGN_OR_RETURN(Plan plan, MakePlan(axes, args));
+  RunSweep(
+      plan.runs, 1,
+      [&](std::size_t, absl::StatusOr<SimulationResult> result) {
+        Take(0, std::move(result), PointsFor(static_cast<std::size_t>(runs)),
+             &plan);
+      },
+      nullptr);
+  return RunFileText(plan.rows[0], plan.inputs[0]);
+}
 
 absl::StatusOr<int> RunCompare(const Arguments& args, Streams& io) {
   std::int64_t jobs = std::max(1u, std::thread::hardware_concurrency());
   if (args.jobs.has_value()) {
     TG_ASSIGN_OR_RETURN(jobs, ReadInteger(*args.jobs, "--jobs", 1, 1024));
   }
-  TG_ASSIGN_OR_RETURN(const Axes axes, ReadAxes(args));
+  TG_ASSIGN_OR_RETURN(Axes axes, ReadAxes(args));
+  TG_RETURN_IF_ERROR(LoadTraces(args, &axes));
   TG_ASSIGN_OR_RETURN(Plan plan, MakePlan(axes, args));
   PrintWarnings(plan.warnings, io.err);
+  TG_ASSIGN_OR_RETURN(const std::vector<std::size_t> missing,
+                      Missing(args, &plan));
+  std::vector<SweepRun> runs;
+  for (const std::size_t at : missing) runs.push_back(plan.runs[at]);
 
   std::optional<CompareFolder> folder;
   if (args.out.has_value()) {
@@ -268,24 +398,16 @@ absl::StatusOr<int> RunCompare(const Arguments& args, Streams& io) {
   std::mutex mutex;
   absl::Status written;
   RunSweep(
-      plan.runs, static_cast<int>(jobs),
-      [&](std::size_t at, absl::StatusOr<SimulationResult> result) {
+      runs, static_cast<int>(jobs),
+      [&](std::size_t place, absl::StatusOr<SimulationResult> result) {
+        const std::size_t at = missing[place];
         ReportRun& row = plan.rows[at];
-        if (plan.plugins[at] != nullptr) {
-          row.plugins = plan.plugins[at]->Reports();
-        }
-        if (!result.ok()) {
-          row.error = std::string(result.status().message());
-        } else {
-          row.result = *std::move(result);
-        }
+        Take(at, std::move(result), PointsFor(plan.rows.size()), &plan);
         if (folder.has_value()) {
-          const absl::Status status = folder->WriteRun(at, row);
+          const absl::Status status =
+              folder->WriteRun(at, RunFileText(row, plan.inputs[at]));
           const std::lock_guard lock(mutex);
           written.Update(status);
-        }
-        if (folder.has_value() && row.result.has_value()) {
-          row.charts = MakeCharts(*row.result, PointsFor(plan.rows.size()));
         }
         // Only what tables and pages need stays.
         if (row.result.has_value()) {

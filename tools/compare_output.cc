@@ -56,39 +56,6 @@ std::string FileName(const std::string& name) {
   return safe;
 }
 
-void PutRecords(const std::vector<RequestRecord>& records, JsonWriter& json) {
-  json.BeginObject("records");
-  json.BeginArray("columns");
-  for (const char* column :
-       {"arrival_s", "prompt_tokens", "output_tokens", "outcome", "refusal",
-        "ttft_s", "itl_s", "e2e_s"}) {
-    json.Put("", column);
-  }
-  json.End();
-  json.BeginArray("rows");
-  const auto seconds = [&json](const std::optional<double>& value) {
-    value.has_value() ? json.Put("", *value) : json.PutNull("");
-  };
-  for (const RequestRecord& record : records) {
-    json.BeginArray("");
-    json.Put("", record.arrival_s);
-    json.Put("", record.prompt_tokens);
-    json.Put("", record.output_tokens);
-    json.Put("", RequestOutcomeName(record.outcome));
-    if (record.refusal == RefusalCode::kNone) {
-      json.PutNull("");
-    } else {
-      json.Put("", RefusalCodeName(record.refusal));
-    }
-    seconds(record.ttft_s);
-    seconds(record.itl_s);
-    json.Put("", record.end_to_end_s);
-    json.End();
-  }
-  json.End();
-  json.End();
-}
-
 }  // namespace
 
 std::string CompareJson(const std::vector<ReportRun>& rows) {
@@ -187,6 +154,17 @@ std::string CompareTable(const std::vector<ReportRun>& rows) {
   return table.ToString() + (errors.empty() ? "" : "\n") + errors;
 }
 
+std::vector<std::string> RunFileNames(const std::vector<ReportRun>& rows) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    // Five digits, so that names sort as the runs do.
+    const std::string number = std::to_string(100'000 + i + 1).substr(1);
+    names.push_back(Concat(number, "-", FileName(rows[i].policy), "-",
+                           FileName(rows[i].trace), ".json"));
+  }
+  return names;
+}
+
 absl::StatusOr<CompareFolder> CompareFolder::Create(
     const std::filesystem::path& path, const std::vector<ReportRun>& rows) {
   CompareFolder folder;
@@ -196,24 +174,15 @@ absl::StatusOr<CompareFolder> CompareFolder::Create(
   TG_RETURN_IF_ERROR(CreateFolder(path / "runs"));
   TG_RETURN_IF_ERROR(folder.json_->Open(path / "compare.json"));
   TG_RETURN_IF_ERROR(folder.report_->Open(path / "report.html"));
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    // Five digits, so that names sort as the runs do.
-    const std::string number = std::to_string(100'000 + i + 1).substr(1);
-    folder.names_.push_back(Concat(number, "-", FileName(rows[i].policy), "-",
-                                   FileName(rows[i].trace), ".json"));
-  }
+  folder.names_ = RunFileNames(rows);
   return folder;
 }
 
 absl::Status CompareFolder::WriteRun(std::size_t at,
-                                     const ReportRun& row) const {
+                                     std::string_view text) const {
   OutputFile file;
-  TG_RETURN_IF_ERROR(file.Open(path_ / "runs" / names_[at]));
-  JsonWriter json;
-  PutRun(row, json);
-  if (row.result.has_value()) PutRecords(row.result->records, json);
-  file.Write(json.ToLine());
-  file.Write("\n");
+  TG_RETURN_IF_ERROR(file.Open(RunPath(at)));
+  file.Write(text);
   return file.Close();
 }
 

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -26,7 +27,10 @@ std::string CompareJson(const std::vector<ReportRun>& rows);
 // below.
 std::string CompareTable(const std::vector<ReportRun>& rows);
 
-// DIR/compare.json, DIR/report.html and DIR/runs/NNNNN-POLICY-TRACE.json.
+// Of the files in DIR/runs: NNNNN-POLICY-TRACE.json.
+std::vector<std::string> RunFileNames(const std::vector<ReportRun>& rows);
+
+// DIR/compare.json, DIR/report.html and DIR/runs/: run_file.h.
 class CompareFolder {
  public:
   // Makes folders and files, so that what cannot be written shows before the
@@ -34,8 +38,10 @@ class CompareFolder {
   static absl::StatusOr<CompareFolder> Create(
       const std::filesystem::path& path, const std::vector<ReportRun>& rows);
 
-  // The run as in CompareJson, and `records`: columns and one row a request.
-  absl::Status WriteRun(std::size_t at, const ReportRun& row) const;
+  std::filesystem::path RunPath(std::size_t at) const {
+    return path_ / "runs" / names_[at];
+  }
+  absl::Status WriteRun(std::size_t at, std::string_view text) const;
   absl::Status WriteAll(const std::vector<ReportRun>& rows);
 
   std::string Files() const;

@@ -21,6 +21,7 @@ absl::StatusOr<NamedPolicy> LoadComparedPolicy(
                                std::string_view(name).substr(kRival.size())));
   } else {
     TG_ASSIGN_OR_RETURN(named.policy, LoadPolicy(name, model));
+    TG_ASSIGN_OR_RETURN(named.text, ReadFile(name));
   }
   named.name = std::move(name);
   return named;

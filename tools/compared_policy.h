@@ -19,6 +19,7 @@ struct NamedPolicy {
   // What the file says. Empty for a rival, which takes model, engine, memory
   // and cache from the first policy file beside it.
   PolicyFile policy;
+  std::string text;  // of that file
   RivalRule rival;  // null for a file
 };
 

@@ -10,6 +10,7 @@
 
 #include "estimators/read_file.h"
 #include "estimators/text.h"
+#include "scheduler/policy_keys.h"
 #include "scheduler/units.h"
 #include "tidegate/catalogue.h"
 #include "tidegate/status.h"
@@ -93,7 +94,7 @@ absl::Status LoadModel(Inputs* inputs) {
   return absl::OkStatus();
 }
 
-absl::Status MakeEstimator(Inputs* inputs) {
+absl::Status MakeEstimator(const InProcessPlugins& in_process, Inputs* inputs) {
   const PolicyFile& policy = inputs->policy;
   if (!policy.engine.has_value() &&
       policy.estimator.value_or("catalog") == "catalog") {
@@ -103,7 +104,7 @@ absl::Status MakeEstimator(Inputs* inputs) {
   }
   inputs->engine = policy.engine.value_or(EngineSpec{});
   TG_ASSIGN_OR_RETURN(Plugins plugins,
-                      Plugins::Load(policy, ToolPluginOptions()));
+                      Plugins::Load(policy, ToolPluginOptions(), in_process));
   inputs->plugins = std::make_shared<Plugins>(std::move(plugins));
   TG_ASSIGN_OR_RETURN(
       inputs->estimator_options,
@@ -115,6 +116,25 @@ absl::Status MakeEstimator(Inputs* inputs) {
   inputs->warnings.insert(inputs->warnings.end(), created.warnings.begin(),
                           created.warnings.end());
   return absl::OkStatus();
+}
+
+// The options beside a name were meant for what it replaces.
+void OverlayPlugins(const InProcessPlugins& plugins, PolicyFile* policy) {
+  for (const auto& [name, own] : plugins) {
+    const auto use = [&](const void* table, std::optional<std::string>* word,
+                         PluginOptionTable* options) {
+      if (table == nullptr) return;
+      *word = Concat(internal::kPluginWord, name);
+      options->clear();
+    };
+    use(own.plugin->estimator, &policy->estimator, &policy->estimator_options);
+    use(own.plugin->chunk, &policy->chunk_policy, &policy->chunk_options);
+    use(own.plugin->admission, &policy->admission_policy,
+        &policy->admission_options);
+    use(own.plugin->order, &policy->order_policy, &policy->order_options);
+    use(own.plugin->pressure, &policy->pressure_policy,
+        &policy->pressure_options);
+  }
 }
 
 }  // namespace
@@ -183,6 +203,7 @@ absl::Status OverlayFlags(const Arguments& args, PolicyFile* overlaid) {
     // Options were the file's estimator's.
     policy.estimator_options.clear();
   }
+  OverlayPlugins(args.plugins, &policy);
   if (args.catalogue.has_value()) policy.catalogue = args.catalogue;
   TG_RETURN_IF_ERROR(
       OverlayBytes(args.ceiling, "--ceiling", 1, &policy.ceiling));
@@ -199,18 +220,19 @@ absl::Status OverlayFlags(const Arguments& args, PolicyFile* overlaid) {
                        &policy.chunk_quantum);
 }
 
-absl::StatusOr<Inputs> LoadInputs(PolicyFile policy) {
+absl::StatusOr<Inputs> LoadInputs(PolicyFile policy,
+                                  const InProcessPlugins& plugins) {
   Inputs inputs;
   inputs.policy = std::move(policy);
   inputs.warnings = inputs.policy.warnings;
   TG_RETURN_IF_ERROR(LoadModel(&inputs));
-  TG_RETURN_IF_ERROR(MakeEstimator(&inputs));
+  TG_RETURN_IF_ERROR(MakeEstimator(plugins, &inputs));
   return inputs;
 }
 
 absl::StatusOr<Inputs> LoadInputs(const Arguments& args) {
   TG_ASSIGN_OR_RETURN(PolicyFile policy, MergePolicy(args));
-  return LoadInputs(std::move(policy));
+  return LoadInputs(std::move(policy), args.plugins);
 }
 
 ChunkLimits ReadChunkLimits(const PolicyFile& policy) {

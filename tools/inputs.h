@@ -41,8 +41,10 @@ PluginOptions ToolPluginOptions();
 // InvalidArgument or NotFound as the reader of each part says.
 absl::StatusOr<Inputs> LoadInputs(const Arguments& args);
 
-// The same from a policy that is already merged.
-absl::StatusOr<Inputs> LoadInputs(PolicyFile policy);
+// The same from a policy that is already merged. `plugins` are those of the
+// calling program that it may name.
+absl::StatusOr<Inputs> LoadInputs(PolicyFile policy,
+                                  const InProcessPlugins& plugins = {});
 
 // A policy file with ${NAME} from this process's environment, and with its
 // [[model_override]] applied where a model is known: that of `model`, a

@@ -263,6 +263,9 @@ CommandLine::CommandLine() {
   Text(compare, "--jobs", &args_.jobs, "N", "Runs at once (one a core)");
   Text(compare, "--out", &args_.out, "DIR",
        "Folder for compare.json, runs/ and report.html");
+  compare->add_flag("--resume", args_.resume,
+                    "Take the runs that are in DIR already, and make the "
+                    "others");
   AddSimulationFlags(compare);
   compare->get_option("--ceiling")
       ->type_name("BYTES,...")

@@ -47,6 +47,16 @@ void PutRun(const ReportRun& run, JsonWriter& json) {
   PutPlugins(run.plugins, json);
 }
 
+void PutCharts(std::string_view key, const Charts& charts, JsonWriter& json) {
+  json.BeginObject(key);
+  PutCurve("live", charts.live, json);
+  PutCurve("peak", charts.peak, json);
+  PutCurve("width", charts.width, json);
+  PutCurve("ttft", charts.ttft, json);
+  PutCurve("itl", charts.itl, json);
+  json.End();
+}
+
 std::string ReportPage(std::string_view title,
                        std::span<const ReportRun> runs) {
   JsonWriter json;
@@ -58,15 +68,7 @@ std::string ReportPage(std::string_view title,
   }
   json.End();
   json.BeginArray("charts");
-  for (const ReportRun& run : runs) {
-    json.BeginObject();
-    PutCurve("live", run.charts.live, json);
-    PutCurve("peak", run.charts.peak, json);
-    PutCurve("width", run.charts.width, json);
-    PutCurve("ttft", run.charts.ttft, json);
-    PutCurve("itl", run.charts.itl, json);
-    json.End();
-  }
+  for (const ReportRun& run : runs) PutCharts("", run.charts, json);
   json.End();
   return FillPage("report.html", title, json.ToLine());
 }

@@ -65,6 +65,9 @@ struct ReportRun {
 // and `plugins`.
 void PutRun(const ReportRun& run, JsonWriter& json);
 
+// The curves as `key`: live, peak, width, ttft, itl, each a list of [x, y].
+void PutCharts(std::string_view key, const Charts& charts, JsonWriter& json);
+
 // The page. Names and messages may hold anything.
 std::string ReportPage(std::string_view title, std::span<const ReportRun> runs);
 

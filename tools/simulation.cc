@@ -61,7 +61,7 @@ absl::StatusOr<TraceOptions> ReadTraceOptions(const Arguments& args) {
 
 absl::StatusOr<PreparedSimulation> PrepareSimulation(PolicyFile merged,
                                                      const Arguments& args) {
-  TG_ASSIGN_OR_RETURN(Inputs inputs, LoadInputs(std::move(merged)));
+  TG_ASSIGN_OR_RETURN(Inputs inputs, LoadInputs(std::move(merged), args.plugins));
   const PolicyFile& policy = inputs.policy;
   PreparedSimulation prepared;
   prepared.warnings = inputs.warnings;

@@ -20,7 +20,7 @@ with open(prompt_file) as file:
 print(gate.quote(len(prompt), max_output_tokens=200))
 
 
-def progress(done, total):
+def progress(done: int, total: int) -> None:
     print(f"\r{done} of {total} tokens", end="", file=sys.stderr)
 
 

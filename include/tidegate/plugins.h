@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Plug-ins as a host sees them: the shared objects that a policy file names,
-// loaded, checked and watched. Authors of plug-ins need plugin.h or plugin.hpp
-// instead.
+// and what the program offers itself, loaded, checked and watched. Authors of
+// plug-ins need plugin.h or plugin.hpp instead.
 //
 //   absl::StatusOr<Plugins> plugins = Plugins::Load(policy);
 //   auto made = plugins->CreateEstimator(estimator_options);
@@ -27,6 +27,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,6 +38,7 @@
 #include "tidegate/engine.h"
 #include "tidegate/estimator.h"
 #include "tidegate/model_shape.h"
+#include "tidegate/plugin.h"
 #include "tidegate/policy_file.h"
 #include "tidegate/scheduler.h"
 #include "tidegate/types.h"
@@ -58,6 +60,19 @@ struct PluginOptions {
   // a simulation that must not depend on the machine says no.
   bool slow_is_fault = true;
 };
+
+// A plug-in that is no shared object but an object of this program: one that a
+// binding to another language made.
+struct InProcessPlugin {
+  // Its tables, which live as long as whatever is made of them.
+  std::shared_ptr<const tidegate_plugin> plugin;
+  // Asked in place of the tables' create(), which cannot know the object.
+  std::function<std::int32_t(const tidegate_setup* setup, void** self,
+                             tidegate_message* why)>
+      create;
+};
+// By the name behind "plugin:" in `use`; looked up before any file.
+using InProcessPlugins = std::map<std::string, InProcessPlugin, std::less<>>;
 
 // What one plug-in is, and what became of it.
 struct PluginReport {
@@ -83,7 +98,8 @@ class Plugins {
   // others can write it or its folder, InvalidArgument where it is no plug-in
   // of this version or does not offer the kind.
   static absl::StatusOr<Plugins> Load(const PolicyFile& policy,
-                                      const PluginOptions& options = {});
+                                      const PluginOptions& options = {},
+                                      const InProcessPlugins& in_process = {});
 
   // Whether `policy` names any.
   static bool NamedBy(const PolicyFile& policy);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "tests/testing/matchers.h"
 #include "tidegate/rivals.h"
 #include "tools/arguments.h"
+#include "tools/compare.h"
 #include "tools/compared_policy.h"
 
 namespace tidegate::tools {
@@ -208,13 +210,77 @@ TEST_F(CompareCommandTest, OutHoldsTheRunsAndThePage) {
                          "00003-wide-long.json", "00004-narrow-long.json"));
   json run = json::parse(ReadWhole(*args_.out + "/runs/" + names[3]));
   const json records = run["records"];
-  run.erase("records");
+  EXPECT_EQ(run["charts"].size(), 5u);
+  for (const char* key : {"records", "charts", "inputs"}) run.erase(key);
   EXPECT_EQ(run, runs[3]);
   EXPECT_EQ(records["rows"].size(), 10u);
   EXPECT_EQ(records["columns"][5], "ttft_s");
   std::vector<double> ttft;
   for (const json& row : records["rows"]) ttft.push_back(row[5]);
   EXPECT_EQ(*std::max_element(ttft.begin(), ttft.end()), runs[3]["ttft_p99_s"]);
+}
+
+TEST_F(CompareCommandTest, RunsOneByOneGiveTheSameTableAndPage) {
+  args_.out = folder_.Path("whole");
+  args_.loads = "1,2";
+  args_.seeds = "2";
+  const std::string table = Call(RunCompare, args_).out;
+  const std::string whole = *args_.out;
+
+  args_.out = folder_.Path("parts");
+  args_.resume = true;
+  const auto tasks = CompareTasks(args_);
+  ASSERT_THAT(tasks.status(), testing::IsOk());
+  ASSERT_EQ(tasks->size(), 16u);
+  std::filesystem::create_directories(*args_.out + "/runs");
+  for (const CompareTask& task : *tasks) {
+    const auto text = CompareOne(args_, task.at);
+    ASSERT_THAT(text.status(), testing::IsOk());
+    EXPECT_EQ(*text, ReadWhole(whole + "/runs/" + task.file));
+    std::ofstream(*args_.out + "/runs/" + task.file) << *text;
+  }
+  EXPECT_TRUE(CompareTasks(args_)->empty());
+  const std::string parts = Call(RunCompare, args_).out;
+  EXPECT_EQ(parts.substr(0, parts.find("Written")),
+            table.substr(0, table.find("Written")));
+  for (const char* file : {"/compare.json", "/report.html"}) {
+    EXPECT_EQ(ReadWhole(*args_.out + file), ReadWhole(whole + file)) << file;
+  }
+}
+
+TEST_F(CompareCommandTest, ResumingMakesOnlyWhatIsMissingOrOfOtherInputs) {
+  args_.out = folder_.Path("out");
+  const json runs = Runs(args_);
+  args_.resume = true;
+  const auto missing = [&] {
+    std::vector<std::string> files;
+    const auto tasks = CompareTasks(args_);
+    EXPECT_THAT(tasks.status(), testing::IsOk());
+    for (const CompareTask& task : *tasks) files.push_back(task.file);
+    return files;
+  };
+  EXPECT_THAT(missing(), ::testing::IsEmpty());
+  const std::string first = *args_.out + "/runs/00001-wide-short.json";
+  // Cut off, as by a full disk.
+  std::filesystem::resize_file(first, std::filesystem::file_size(first) / 2);
+  std::filesystem::remove(*args_.out + "/runs/00004-narrow-long.json");
+  EXPECT_THAT(missing(), ::testing::ElementsAre("00001-wide-short.json",
+                                                "00004-narrow-long.json"));
+  EXPECT_EQ(Runs(args_), runs);
+  EXPECT_THAT(missing(), ::testing::IsEmpty());
+
+  std::ofstream(wide_, std::ios::app) << "\n# another policy now\n";
+  EXPECT_THAT(missing(), ::testing::ElementsAre("00001-wide-short.json",
+                                                "00003-wide-long.json"));
+  args_.chunk_max = "512";
+  EXPECT_EQ(missing().size(), 4u);
+}
+
+TEST_F(CompareCommandTest, ResumingWithoutAFolderIsAnError) {
+  args_.resume = true;
+  ExpectBadInput(args_, "--resume: expected --out beside it");
+  const auto none = CompareOne(args_, 99);
+  EXPECT_EQ(none.status().message(), "run: expected 0 to 3, got 99");
 }
 
 TEST_F(CompareCommandTest, TheTableHasAColumnForWhatVaries) {

@@ -8,15 +8,18 @@
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bindings/python/src/errors.h"
+#include "bindings/python/src/plugins.h"
 #include "bindings/python/src/pull.h"
 #include "bindings/python/src/verbs.h"
 #include "estimators/text.h"
@@ -29,12 +32,16 @@ namespace {
 namespace nb = nanobind;
 using nb::literals::operator""_a;
 
+using PythonPlugins = std::vector<std::shared_ptr<PythonPlugin>>;
+
 PullSetup Setup(const Flags& flags, std::optional<std::string> policy_json,
-                std::optional<std::string> model_json, nb::object log) {
+                std::optional<std::string> model_json, nb::object log,
+                PythonPlugins plugins) {
   return {.flags = flags,
           .policy_json = std::move(policy_json),
           .model_json = std::move(model_json),
-          .log = std::move(log)};
+          .log = std::move(log),
+          .plugins = std::move(plugins)};
 }
 
 MaskKind Mask(const std::string& name) {
@@ -89,13 +96,16 @@ NB_MODULE(_core, m) {
   m.attr("version") = TIDEGATE_VERSION;
   m.def("format_bytes",
         [](Bytes bytes) { return internal::FormatBytes(bytes); });
-  m.def("simulate", &Simulate, "flags"_a, "want_records"_a);
-  m.def("compare", &Compare, "flags"_a);
+  BindPlugins(m);
+  m.def("simulate", &Simulate, "flags"_a, "want_records"_a, "plugins"_a);
+  m.def("compare", &Compare, "flags"_a, "resume"_a, "want_table"_a);
+  m.def("compare_tasks", &CompareTasks, "flags"_a, "resume"_a);
+  m.def("compare_one", &CompareOne, "flags"_a, "at"_a);
   m.def(
       "policy_engine",
       [](const Flags& flags, std::optional<std::string> policy_json) {
         return Pull::EngineOf(
-            Setup(flags, std::move(policy_json), std::nullopt, nb::none()));
+            Setup(flags, std::move(policy_json), std::nullopt, nb::none(), {}));
       },
       "flags"_a, "policy_json"_a.none());
 
@@ -111,12 +121,14 @@ NB_MODULE(_core, m) {
           "__init__",
           [](Pull* self, const Flags& flags,
              std::optional<std::string> policy_json,
-             std::optional<std::string> model_json, nb::object log) {
-            new (self) Pull(Setup(flags, std::move(policy_json),
-                                  std::move(model_json), std::move(log)));
+             std::optional<std::string> model_json, nb::object log,
+             PythonPlugins plugins) {
+            new (self)
+                Pull(Setup(flags, std::move(policy_json), std::move(model_json),
+                           std::move(log), std::move(plugins)));
           },
           "flags"_a, "policy_json"_a.none(), "model_json"_a.none(),
-          "log"_a.none())
+          "log"_a.none(), "plugins"_a)
       .def(
           "submit",
           [](Pull& self, RequestId id, Tokens prompt, Tokens cached,
@@ -186,6 +198,7 @@ NB_MODULE(_core, m) {
       .def("stats", &StatsDict)
       .def_prop_ro("has_probe", &Pull::has_probe)
       .def("read_probe", &Pull::ReadProbe)
+      .def("plugin_reports", &Pull::PluginReports)
       .def_prop_ro("warnings", &Pull::warnings)
       .def_prop_ro("engine", &Pull::engine);
 }

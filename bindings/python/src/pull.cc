@@ -16,7 +16,9 @@
 #include "tidegate/policy.h"
 #include "tidegate/status.h"
 #include "tools/inputs.h"
+#include "tools/output.h"
 #include "tools/simulation.h"
+#include "tools/summary.h"
 
 namespace tidegate::python {
 namespace {
@@ -29,6 +31,7 @@ Instant At(std::int64_t nanoseconds) { return Instant(Duration(nanoseconds)); }
 absl::StatusOr<PolicyFile> ReadPolicy(const PullSetup& setup,
                                       tools::Arguments* args) {
   TG_ASSIGN_OR_RETURN(*args, MakeArguments(setup.flags));
+  args->plugins = InProcess(setup.plugins);
   if (!setup.policy_json.has_value()) return tools::MergePolicy(*args);
   TG_ASSIGN_OR_RETURN(PolicyFile policy,
                       ParsePolicyJson(*setup.policy_json, "policy"));
@@ -141,8 +144,11 @@ Pull::Pull(const PullSetup& setup) {
   SchedulerOptions& options = prepared.options.scheduler;
   ThrowUnlessOk(FitForGate(&options));
   limits_ = options.memory;
-  const auto policy_of_chunks =
-      ValueOrThrow(CreateChunkPolicy(options.chunk_policy));
+  plugins_ = prepared.plugins;
+  std::shared_ptr<const ChunkPolicy> policy_of_chunks = options.custom_chunk;
+  if (policy_of_chunks == nullptr) {
+    policy_of_chunks = ValueOrThrow(CreateChunkPolicy(options.chunk_policy));
+  }
   chunk_ = policy_of_chunks->Reachable(options.chunk);
   if (!options.calibrate) estimator_ = options.estimator;
   DecisionObserver observer;
@@ -297,6 +303,12 @@ nb::dict Pull::Price(Tokens n, Tokens kv_len, MaskKind mask) const {
   }
   dict["parts"] = parts;
   return dict;
+}
+
+std::string Pull::PluginReports() const {
+  tools::JsonWriter json;
+  tools::PutPlugins(plugins_->Reports(), json);
+  return json.ToString();
 }
 
 std::vector<Bytes> Pull::ReadProbe() {

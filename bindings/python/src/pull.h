@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "bindings/python/src/flags.h"
+#include "bindings/python/src/plugins.h"
 #include "tidegate/memory_probe.h"
 #include "tidegate/pull.h"
 
@@ -29,6 +30,7 @@ struct PullSetup {
   std::optional<std::string> model_json;
   // Called with each line of the decision log, or none.
   nanobind::object log;
+  std::vector<std::shared_ptr<PythonPlugin>> plugins;
 };
 
 // Thread-safety: one call at a time.
@@ -74,6 +76,9 @@ class Pull {
   bool has_probe() const { return probe_ != nullptr; }
   std::vector<Bytes> ReadProbe();
 
+  // What became of plug-ins, as `plugins` in the JSON of tidegate simulate.
+  std::string PluginReports() const;
+
   const std::vector<std::string>& warnings() const { return warnings_; }
   const std::string& engine() const { return engine_; }
 
@@ -85,6 +90,7 @@ class Pull {
   MemoryLimits limits_;
   ChunkLimits chunk_;  // what the chunk policy can reach
   std::shared_ptr<const Estimator> estimator_;  // null where prices move
+  std::shared_ptr<const Plugins> plugins_;
   std::unique_ptr<MemoryProbe> probe_;
   std::unique_ptr<PullScheduler> pull_;
 };

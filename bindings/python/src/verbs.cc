@@ -14,6 +14,7 @@
 
 #include "bindings/python/src/errors.h"
 #include "tidegate/simulator.h"
+#include "tools/compare.h"
 
 namespace tidegate::python {
 namespace {
@@ -54,8 +55,10 @@ nb::dict RecordColumns(const std::vector<RequestRecord>& records) {
 
 }  // namespace
 
-nb::tuple Simulate(const Flags& flags, bool want_records) {
+nb::tuple Simulate(const Flags& flags, bool want_records,
+                   const std::vector<std::shared_ptr<PythonPlugin>>& plugins) {
   tools::Arguments args = ValueOrThrow(MakeArguments(flags));
+  args.plugins = InProcess(plugins);
   args.json = true;
   std::ostringstream out, err;
   std::vector<RequestRecord> records;
@@ -74,9 +77,10 @@ nb::tuple Simulate(const Flags& flags, bool want_records) {
   return nb::make_tuple(out.str(), err.str(), RecordColumns(records));
 }
 
-nb::tuple Compare(const Flags& flags) {
+nb::tuple Compare(const Flags& flags, bool resume, bool want_table) {
   tools::Arguments args = ValueOrThrow(MakeArguments(flags));
-  args.json = true;
+  args.resume = resume;
+  args.json = !want_table;
   std::ostringstream out, err;
   tools::Streams io{.out = out, .err = err};
   absl::Status status;
@@ -87,6 +91,31 @@ nb::tuple Compare(const Flags& flags) {
   }
   ThrowUnlessOk(status);
   return nb::make_tuple(out.str(), err.str());
+}
+
+nb::list CompareTasks(const Flags& flags, bool resume) {
+  tools::Arguments args = ValueOrThrow(MakeArguments(flags));
+  args.resume = resume;
+  absl::StatusOr<std::vector<tools::CompareTask>> tasks;
+  {
+    const nb::gil_scoped_release released;
+    tasks = tools::CompareTasks(args);
+  }
+  nb::list list;
+  for (const tools::CompareTask& task : ValueOrThrow(std::move(tasks))) {
+    list.append(nb::make_tuple(task.at, task.file));
+  }
+  return list;
+}
+
+std::string CompareOne(const Flags& flags, std::int64_t at) {
+  const tools::Arguments args = ValueOrThrow(MakeArguments(flags));
+  absl::StatusOr<std::string> text;
+  {
+    const nb::gil_scoped_release released;
+    text = tools::CompareOne(args, at);
+  }
+  return ValueOrThrow(std::move(text));
 }
 
 }  // namespace tidegate::python

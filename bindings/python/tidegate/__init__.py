@@ -9,10 +9,12 @@
             run(tokens[chunk.start:chunk.stop])
             chunk.done()
 
+tidegate.plugins has classes to derive own estimators and policies from.
 tidegate.mlx and tidegate.torch run whole prompts through a Gate; simulate() and
 compare() are the simulator.
 """
 
+from . import plugins
 from ._core import version as __version__
 from ._gate import Gate, Reclaimer
 from ._request import Chunk, Chunks, Request
@@ -36,5 +38,6 @@ __all__ = [
     "Simulation",
     "__version__",
     "compare",
+    "plugins",
     "simulate",
 ]

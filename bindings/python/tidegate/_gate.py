@@ -23,6 +23,7 @@ from ._engines import installed_engine, is_out_of_memory
 from ._flags import Path, flags, python_names, warn
 from ._request import Chunk, Request, _several
 from ._types import Arithmetic, Cancelled, PlannedChunk, Price, Quote
+from .plugins import Plugin, made
 
 Size: TypeAlias = "int | str"  # bytes, or "36 GiB"
 MemoryReader: TypeAlias = "Callable[[], int | Sequence[int] | None]"
@@ -56,6 +57,8 @@ class Gate:
              without one, live memory is base plus what requests hold
     reclaim  what can be freed when memory is short; needs readings of memory
 
+    plugins  estimators and policies of your own: tidegate.plugins
+
     The others replace what the policy says. `log` is called with each line of the
     decision log. Thread-safe. Bad input is a ValueError or FileNotFoundError that
     names what was expected.
@@ -80,6 +83,7 @@ class Gate:
         memory: MemoryReader | None = None,
         reclaim: Mapping[str, Reclaimer] | None = None,
         probe_interval: float = 0.25,
+        plugins: Iterable[Plugin] = (),
         log: Callable[[str], None] | None = None,
     ):
         policy_json = json.dumps(policy) if isinstance(policy, Mapping) else None
@@ -101,7 +105,7 @@ class Gate:
             )
             if engine is not None:
                 given.update(flags(engine=_full_engine(engine, given, policy_json)))
-            self._pull = _core.Pull(given, policy_json, model_json, log)
+            self._pull = _core.Pull(given, policy_json, model_json, log, made(plugins))
         warn(self._pull.warnings)
         self._reclaim = dict(reclaim or {})
         if memory is None and self._pull.has_probe:
@@ -170,6 +174,12 @@ class Gate:
         """Counters and bytes as of the last event."""
         with self._lock:
             return self._pull.stats()
+
+    def plugins(self) -> list[dict[str, Any]]:
+        """What became of each plug-in: kind, name, version, calls, faults, first_fault,
+        slow_calls, fallback, replaced."""
+        reports: list[dict[str, Any]] = json.loads(self._pull.plugin_reports()).get("plugins", [])
+        return reports
 
     # Requests.
 
@@ -364,7 +374,8 @@ class Gate:
 
     def _pump(self) -> None:
         now = self._clock()
-        while (work := self._pull.next(now)) is not None:
+        next: Callable[[int], Any] = self._pull.next
+        while (work := next(now)) is not None:
             kind, id = work[0], work[1]
             if kind == "step":
                 self._running += 1

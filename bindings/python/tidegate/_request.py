@@ -40,6 +40,7 @@ class Chunk:
     )
 
     def __init__(self, request: Request, work: tuple[Any, ...], since: int):
+        self.start: int
         _, _, self._step, self.start, n, self.bound, self.transient_bytes, self.resident_bytes, self.room_bytes = work
         self.stop: int = self.start + n
         self._request = request

@@ -11,9 +11,10 @@ from typing import Any
 from . import _core
 from ._flags import Path, commas, flags, python_names, warn
 from ._types import frame
+from .plugins import Plugin, made
 
 
-class Simulation(dict):  # type: ignore[type-arg]
+class Simulation(dict[str, Any]):
     """The summary, keys as of `tidegate simulate --json`."""
 
     def __init__(self, summary: dict[str, Any], columns: dict[str, list[Any]]):
@@ -26,7 +27,7 @@ class Simulation(dict):  # type: ignore[type-arg]
         return frame(self.columns)
 
 
-class Comparison(list):  # type: ignore[type-arg]
+class Comparison(list[dict[str, Any]]):
     """One dict a run: policy, trace, ceiling_bytes, load, seed, then the summary or
     `error`."""
 
@@ -56,11 +57,14 @@ def simulate(
     max_output: int | None = None,
     slo_ttft: float | None = None,
     slo_itl: float | None = None,
+    plugins: Iterable[Plugin] = (),
 ) -> Simulation:
     """Runs a trace through a policy in virtual time, as `tidegate simulate` does.
 
     `out` is a folder for summary.json, report.html, events.jsonl and
-    timeline.json. The GIL is released while it runs.
+    timeline.json. `plugins` are estimators and policies of your own
+    (tidegate.plugins); what became of them is under "plugins". The GIL is released
+    while it runs, but for them.
     """
     given = flags(
         policy=policy,
@@ -84,7 +88,7 @@ def simulate(
         slo_itl=slo_itl,
     )
     with python_names():
-        summary, said, columns = _core.simulate(given, True)
+        summary, said, columns = _core.simulate(given, True, made(plugins))
     warn(said.splitlines())
     return Simulation(json.loads(summary), columns)
 
@@ -99,23 +103,33 @@ def compare(
     jobs: int | None = None,
     requests: int | None = None,
     out: Path | None = None,
+    resume: bool = False,
 ) -> Comparison:
     """policies x traces x ceilings x loads x seeds, in parallel, as `tidegate
     compare` does. A policy is a file or "rival:NAME". `out` is a folder for
-    report.html, compare.json and a file for each run."""
-    given = flags(
-        policies=commas(policies),
-        traces=list(_each(traces)),
-        ceiling=commas(ceilings),
-        loads=commas(loads),
-        seeds=seeds,
-        jobs=jobs,
-        requests=requests,
-        out=out,
+    report.html, compare.json and a file for each run; with `resume`, runs that are
+    there already are not made again. tidegate.sweep spreads runs over machines."""
+    given = compare_flags(
+        policies, traces, ceilings=ceilings, loads=loads, seeds=seeds, requests=requests, out=out, jobs=jobs
     )
+    return comparison(given, resume)
+
+
+def compare_flags(
+    policies: Path | Iterable[Path],
+    traces: Path | Iterable[Path],
+    *,
+    ceilings: int | str | Iterable[int | str] | None,
+    loads: float | str | Iterable[float] | None,
+    **others: Any,
+) -> dict[str, list[str]]:
+    return flags(policies=commas(policies), traces=list(_each(traces)), ceiling=commas(ceilings), loads=commas(loads), **others)
+
+
+def comparison(given: dict[str, list[str]], resume: bool) -> Comparison:
     with python_names():
-        runs, said = _core.compare(given)
-    warn(said.splitlines())
+        runs, said = _core.compare(given, resume, False)
+    warn(said.splitlines(), stacklevel=4)
     return Comparison(json.loads(runs)["runs"])
 
 
