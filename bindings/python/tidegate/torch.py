@@ -28,13 +28,13 @@ from ._torch_attention import FLASH, register_flash
 # Widest chunks that measured within 2 % of the best on an H100, prompts of 16k
 # to 256k tokens (bench/results/h100). An array as mask makes every row of a wide
 # chunk pay for keys that it may not see, and eager attention leaves the caches.
-_WIDEST = {FLASH: 8192, "sdpa": 4096, "eager": 2048}
+_WIDEST = {FLASH: 8192, "sdpa": 4096, "eager": 1024}
 # Kernels are fast at multiples of 8 keys; each new (width, kv length) costs
 # cuDNN, which sdpa takes, about 50 ms, so there boundaries lie farther apart.
 _QUANTUM = {FLASH: 64, "sdpa": 256, "eager": 64}
-# What expandable segments held beyond what was allocated, there: 11 to 28 MiB with
-# buffers that stay, 100 to 150 where keys and values move at every chunk.
-_HEADROOM = {"prealloc": "32 MiB", "dynamic": "128 MiB"}
+# What expandable segments held beyond what was allocated when a step ran out of
+# memory, there: 20 MiB and more with flash, 40 to 140 with all others.
+_HEADROOM = {FLASH: "48 MiB", "sdpa": "128 MiB", "eager": "128 MiB"}
 _KV_CACHE = "_torch_kv_cache"  # of a Gate that make_gate() made
 
 
@@ -90,20 +90,20 @@ def make_gate(
     the context of CUDA (about 0.7 GiB) lies outside. `kv_cache` says which cache
     prefill() makes, or is given: "prealloc" (a PreallocatedCache; the default but
     for models with windows) or "dynamic". `headroom` is for pages that the
-    allocator holds in part: 32 MiB, with a dynamic cache 128. `engine_options` go
+    allocator holds in part: 128 MiB, with flash 48. `engine_options` go
     over what the model says. Other settings are those of Gate.
     """
     if kv_cache is None:
         kinds = getattr(model.config, "layer_types", None) or []
         windows = "sliding_attention" in kinds or "chunked_attention" in kinds or (not kinds and getattr(model.config, "sliding_window", None))
         kv_cache = "dynamic" if windows else "prealloc"
-    if headroom is None:
-        headroom = _HEADROOM[kv_cache]
     options = {"attention": model.config._attn_implementation, "kv_cache": kv_cache, **(engine_options or {})}
     attention = options["attention"]
     if attention not in _WIDEST:
         known = ", ".join(sorted(_WIDEST))
         raise ValueError(f"attn_implementation: expected one of {known}, whose prices are known, got {attention!r}")
+    if headroom is None:
+        headroom = _HEADROOM[attention]
     config = json.loads(model.config.to_json_string(use_diff=False))
     config["dtype"] = config["torch_dtype"] = str(model.dtype).removeprefix("torch.")
     widest = _WIDEST["eager" if options.get("sdpa_kernel") == "math" else attention]
