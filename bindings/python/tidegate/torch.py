@@ -25,16 +25,16 @@ from ._gate import Gate, Size
 from ._request import Request
 from ._torch_attention import FLASH, register_flash
 
-# Widest chunks that measured within 2 % of the best on an H100, prompts of 16k
-# to 256k tokens (bench/results/h100). An array as mask makes every row of a wide
+# Widest chunks worth taking on an H100, prompts of 10k to 280k tokens
+# (bench/results/h100). An array as mask makes every row of a wide
 # chunk pay for keys that it may not see, and eager attention leaves the caches.
 _WIDEST = {FLASH: 8192, "sdpa": 4096, "eager": 1024}
 # Kernels are fast at multiples of 8 keys; each new (width, kv length) costs
 # cuDNN, which sdpa takes, about 50 ms, so there boundaries lie farther apart.
 _QUANTUM = {FLASH: 64, "sdpa": 256, "eager": 64}
 # What expandable segments held beyond what was allocated when a step ran out of
-# memory, there: 20 MiB and more with flash, 40 to 140 with all others.
-_HEADROOM = {FLASH: "48 MiB", "sdpa": "128 MiB", "eager": "128 MiB"}
+# memory, there: 20 to 60 MiB with flash, 40 to 140 with all others.
+_HEADROOM = {FLASH: "64 MiB", "sdpa": "128 MiB", "eager": "128 MiB"}
 _KV_CACHE = "_torch_kv_cache"  # of a Gate that make_gate() made
 
 
@@ -90,7 +90,7 @@ def make_gate(
     the context of CUDA (about 0.7 GiB) lies outside. `kv_cache` says which cache
     prefill() makes, or is given: "prealloc" (a PreallocatedCache; the default but
     for models with windows) or "dynamic". `headroom` is for pages that the
-    allocator holds in part: 128 MiB, with flash 48. `engine_options` go
+    allocator holds in part: 128 MiB, with flash 64. `engine_options` go
     over what the model says. Other settings are those of Gate.
     """
     if kv_cache is None:
