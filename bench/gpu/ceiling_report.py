@@ -225,7 +225,7 @@ def plots(folder, runs, longest):
                 axis.plot(w, points[w][0] / 1000, "o", ms=4, color=grey, mfc=grey if points[w][1] else "white", zorder=2)
             axis.axhline(t["tidegate"] / 1000, color=blue, lw=1.5)
             axis.set_xscale("log", base=2)
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.12 * max(t["tidegate"], *(p[0] for p in points.values())) / 1000)
             axis.set_title(f"{model}, {backend}\n{t['prompt']:,} tokens", fontsize=8)
         for axis in axes[:, 0]:
             axis.set_ylabel("1000 tokens/s")

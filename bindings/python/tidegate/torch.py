@@ -238,7 +238,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Memory",
-    "PreallocatedCache",
+    "PreallocatedCache",  # noqa: F822
     "Prefilled",
     "live_bytes",
     "make_gate",
