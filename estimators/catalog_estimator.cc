@@ -48,6 +48,9 @@ std::unique_ptr<Estimator> CreateTransformers(const ResolvedEngine& engine,
   const std::string_view attention = engine.Option("attention");
   if (attention == "sdpa") {
     law_options.attention = TransformersAttention::kSdpa;
+    const std::string_view kernel = engine.Option("sdpa_kernel");
+    if (kernel == "efficient") law_options.sdpa_kernel = SdpaKernel::kEfficient;
+    if (kernel == "math") law_options.sdpa_kernel = SdpaKernel::kMath;
   } else if (attention == "eager") {
     law_options.attention = TransformersAttention::kEager;
   } else if (attention == "flash_lr") {

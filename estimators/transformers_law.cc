@@ -149,7 +149,10 @@ TransformersLaw::TransformersLaw(const ModelShape& shape,
   assumed_ = !known;
   flash_ = options.attention == TransformersAttention::kFlashLr;
   masks_ = !flash_;
-  skips_mask_ = options.attention == TransformersAttention::kSdpa;
+  // The math kernel makes a mask of is_causal itself; for the memory-efficient
+  // one a first chunk is priced as the later ones are.
+  skips_mask_ = options.attention == TransformersAttention::kSdpa &&
+                options.sdpa_kernel == SdpaKernel::kChosen;
   const std::int64_t width = SizeOf(shape.compute);
   for (int i = 0; i < static_cast<int>(shape.mixers.size()); ++i) {
     const Mixer& m = shape.mixers[i];
@@ -462,6 +465,8 @@ std::string TransformersLaw::RouteName(const StepQuery& /*step*/) const {
   switch (options_.attention) {
     case TransformersAttention::kSdpa:
       name += "sdpa";
+      if (options_.sdpa_kernel == SdpaKernel::kEfficient) name += "_efficient";
+      if (options_.sdpa_kernel == SdpaKernel::kMath) name += "_math";
       break;
     case TransformersAttention::kEager:
       name += "eager";

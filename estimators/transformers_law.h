@@ -46,8 +46,17 @@ enum class TransformersAttention {
   kFlashLr,  // FLASH with torch's causal_lower_right bias, no mask tensor
 };
 
+// Which kernel runs under sdpa. A forced one is called as in
+// bench/gpu/prefill_models.py: heads repeated always.
+enum class SdpaKernel {
+  kChosen,     // torch's choice
+  kEfficient,  // SDPBackend::EFFICIENT_ATTENTION
+  kMath,       // SDPBackend::MATH
+};
+
 struct TransformersOptions {
   TransformersAttention attention = TransformersAttention::kSdpa;
+  SdpaKernel sdpa_kernel = SdpaKernel::kChosen;
   // Keys and values are written into a buffer made beforehand; otherwise
   // DynamicCache, which concatenates.
   bool preallocated_cache = false;

@@ -41,6 +41,17 @@ constexpr MomentBuilder::Span kSliding = {"attention.sliding",
                                           B::kWindowKeys,
                                           B::kWindowRepeatKeys};
 
+constexpr MomentBuilder::Span kLatent = {"attention.latent",
+                                         "attention.latent.call",
+                                         "attention.latent.output",
+                                         "attention.latent.cache",
+                                         "attention.latent.project",
+                                         B::kCells,
+                                         B::kMaskCells,
+                                         B::kPadCells,
+                                         B::kKeys,
+                                         B::kRepeatKeys};
+
 MomentBuilder::MomentBuilder(const ModelShape& shape,
                              const TransformersFamily& family,
                              const TransformersOptions& options)
@@ -48,7 +59,9 @@ MomentBuilder::MomentBuilder(const ModelShape& shape,
       family_(family),
       options_(options),
       s_(SizeOf(shape.compute)),
-      eager_(options.attention == TransformersAttention::kEager) {
+      eager_(options.attention == TransformersAttention::kEager),
+      math_(options.attention == TransformersAttention::kSdpa &&
+            options.sdpa_kernel == SdpaKernel::kMath) {
   for (const Mixer& mixer : shape.mixers) {
     if (mixer.kind == MixerKind::kSliding) sliding_ = true;
     if (mixer.kind == MixerKind::kFull || mixer.kind == MixerKind::kLatent) {
@@ -241,7 +254,8 @@ void MomentBuilder::AddKernel(const Mixer& mixer, const Span& span) {
         widest <= 192 ? RoundUp(widest, 32) : std::int64_t{256};
     Add("split_acc", B::kSplits, 4 * heads * rounded);
     Add("split_log_sum_exp", B::kSplits, 4 * heads);
-  } else if (widest <= 256 && shape_.compute != ComputeType::kFp32) {
+  } else if (widest <= 256 && shape_.compute != ComputeType::kFp32 &&
+             options_.sdpa_kernel != SdpaKernel::kEfficient) {
     Add("mask_convert", span.mask_cells, s_);  // CUDNN
     Add("workspace", B::kOne, 512);
   } else {
@@ -251,6 +265,40 @@ void MomentBuilder::AddKernel(const Mixer& mixer, const Span& span) {
     if (widest > 128 && shape_.compute != ComputeType::kFp32) {
       Add("output_acc", B::kTokens, 4 * heads * mixer.head_dim_v);
     }
+  }
+}
+
+// _scaled_dot_product_attention_math, in the moment that is open and two more;
+// `held` adds what is alive beside it (torch_attention.h has the same phases).
+template <typename Held>
+void MomentBuilder::MathKernel(const Mixer& mixer, const Span& span,
+                               const Held& held) {
+  const bool upcast = shape_.compute != ComputeType::kFp32;
+  const std::int64_t c = 4;
+  const std::int64_t h = mixer.q_heads;
+  const auto inputs = [&] {
+    held();
+    if (upcast) {
+      Add("kv_upcast", span.keys, c * h * mixer.head_dim);
+      Add("kv_upcast", span.keys, c * h * mixer.head_dim_v);
+    }
+    Add("q_scaled", B::kTokens, c * h * mixer.head_dim, upcast ? 2 : 1);
+    Add("mask_convert", span.mask_cells, s_);
+  };
+  inputs();
+  Add("k_scaled", span.keys, c * h * mixer.head_dim);
+  Add("scores", span.cells, c * h);
+  Begin(span.part_call);
+  inputs();
+  Add("scores", span.cells, c * h, 2);
+  Add("masked", span.cells, h);
+  Begin(span.part_call);
+  inputs();
+  Add("scores", span.cells, c * h);
+  Add("output_acc", B::kTokens, c * h * mixer.head_dim_v);
+  if (upcast) {
+    Add("output", B::kTokens, s_ * h * mixer.head_dim_v);
+    Add("weights_cast", span.cells, s_ * h);
   }
 }
 
@@ -271,10 +319,21 @@ void MomentBuilder::Call(const Mixer& mixer, const Span& span,
     Add("kv_concat", span.keys, std::max(k, v));
   }
 
+  const auto held = [&] {
+    AddInputs(inputs);
+    AddQueries(mixer);
+    AddRepeat(mixer, span);
+  };
   Begin(span.part_call);
-  AddInputs(inputs);
-  AddQueries(mixer);
-  AddRepeat(mixer, span);
+  if (math_) {
+    MathKernel(mixer, span, held);
+    Begin(span.part_output);
+    held();
+    Add("output", B::kTokens, out, 2);
+    Project(mixer, span, inputs);
+    return;
+  }
+  held();
   if (eager_) {
     // scores * scaling + mask in the compute type, then softmax in fp32: bf16
     // is upcast first, fp16 cast back after; gpt-oss concatenates its sinks,
@@ -306,11 +365,17 @@ void MomentBuilder::Call(const Mixer& mixer, const Span& span,
     }
   }
 
+  Project(mixer, span, inputs);
+}
+
+void MomentBuilder::Project(const Mixer& mixer, const Span& span,
+                            std::int64_t inputs) {
   Begin(span.part_project);
   AddInputs(inputs);
   AddWeights(mixer);
   AddQueries(mixer);
-  Add("output", B::kTokens, out, mixer.output_gate ? 3 : 1);
+  Add("output", B::kTokens, s_ * mixer.q_heads * mixer.head_dim_v,
+      mixer.output_gate ? 3 : 1);
   Add("projected", B::kTokens, s_ * shape_.hidden);
 }
 
@@ -333,6 +398,13 @@ void MomentBuilder::Latent(const Mixer& mixer) {
     Add("k_expand", B::kKeys, s_ * heads * mixer.head_dim);
   };
   Begin("attention.latent.call");
+  if (math_) {
+    MathKernel(mixer, kLatent, expanded);
+    Begin("attention.latent.output");
+    expanded();
+    Add("output", B::kTokens, out, 2);
+    return;
+  }
   expanded();
   if (eager_) {
     Add("scores", B::kCells, s_ * heads);
@@ -344,7 +416,7 @@ void MomentBuilder::Latent(const Mixer& mixer) {
     Add("output", B::kTokens, out, 2);
     return;
   }
-  AddKernel(mixer, kFull);
+  AddKernel(mixer, kLatent);
   Add("output", B::kTokens, out);
   Begin("attention.latent.output");
   expanded();

@@ -53,6 +53,9 @@ class MomentBuilder {
   void AddQueries(const Mixer& mixer);
   void AddRepeat(const Mixer& mixer, const Span& span);
   void AddKernel(const Mixer& mixer, const Span& span);
+  template <typename Held>
+  void MathKernel(const Mixer& mixer, const Span& span, const Held& held);
+  void Project(const Mixer& mixer, const Span& span, std::int64_t inputs);
   void Linear(const Mixer& mixer);
   void DeltaNet(const Mixer& mixer);
   void Mamba1(const Mixer& mixer);
@@ -70,6 +73,7 @@ class MomentBuilder {
   const TransformersOptions& options_;
   std::int64_t s_;  // width of the compute type
   bool eager_;
+  bool math_;  // sdpa with the math kernel forced
   bool sliding_ = false;
   bool full_ = false;
   std::int64_t rope_width_ = 0;

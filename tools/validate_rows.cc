@@ -393,8 +393,10 @@ absl::StatusOr<JudgedRow> JudgeModel(const CsvTable& table, std::size_t row,
                                      EstimatorCache& cache) {
   TG_ASSIGN_OR_RETURN(const Chunk chunk, ReadChunk(table, row));
   TG_ASSIGN_OR_RETURN(EngineSpec engine, ReadTorchEngine(table, row));
-  TG_ASSIGN_OR_RETURN(const std::string attention,
-                      table.Word(row, "attn", {"sdpa", "eager", "flash_lr"}));
+  TG_ASSIGN_OR_RETURN(
+      const std::string attention,
+      table.Word(row, "attn",
+                 {"sdpa", "sdpa_efficient", "sdpa_math", "eager", "flash_lr"}));
   TG_ASSIGN_OR_RETURN(const std::string kv_cache,
                       table.Word(row, "cache", {"dynamic", "prealloc"}));
   TG_ASSIGN_OR_RETURN(const std::string status, ReadStatus(table, row));
@@ -415,7 +417,11 @@ absl::StatusOr<JudgedRow> JudgeModel(const CsvTable& table, std::size_t row,
       cache.Get(key, [&]() -> absl::StatusOr<EstimatorOptions> {
         EstimatorOptions options;
         options.engine = engine;
-        options.engine.options["attention"] = attention;
+        options.engine.options["attention"] =
+            attention.starts_with("sdpa") ? "sdpa" : attention;
+        if (attention.starts_with("sdpa_")) {
+          options.engine.options["sdpa_kernel"] = attention.substr(5);
+        }
         options.engine.options["kv_cache"] = kv_cache;
         TG_ASSIGN_OR_RETURN(const std::string model, table.Text(row, "model"));
         if (model.empty() || model.find('/') != std::string::npos) {

@@ -315,7 +315,42 @@ TEST(TransformersLawTest, UnknownModelTypesAreAssumed) {
   EXPECT_GE(TotalOf(law, 2048, 8192).transient_bytes, known);
 }
 
+// bench/results/h100/chunks.csv: torch 2.11.0 and transformers 5.17.0 on an
+// H100.
+TEST(TransformersLawTest, ForcedKernelsAreWithinAPercentOfTheirMeasuredChunks) {
+  struct Row {
+    const char* model;
+    SdpaKernel kernel;
+    Tokens n;
+    Tokens kv_len;
+    Bytes measured;
+  };
+  const Row rows[] = {
+      {"llama3_8b", SdpaKernel::kEfficient, 4096, 40960, 1344307200},
+      {"llama3_8b", SdpaKernel::kEfficient, 4096, 73728, 2283831296},
+      {"deepseek_v2_lite", SdpaKernel::kEfficient, 768, 115712, 1956419584},
+      {"deepseek_v2_lite", SdpaKernel::kEfficient, 248, 131064, 1986447360},
+      {"llama3_8b", SdpaKernel::kMath, 256, 26624, 3308923392},
+      {"llama3_8b", SdpaKernel::kMath, 256, 37376, 4638386688},
+      {"deepseek_v2_lite", SdpaKernel::kMath, 256, 26624, 1942329856},
+      {"deepseek_v2_lite", SdpaKernel::kMath, 256, 36608, 2665650688},
+  };
+  for (const Row& row : rows) {
+    TransformersOptions options = OptionsOf("sdpa", "prealloc");
+    options.sdpa_kernel = row.kernel;
+    const TransformersLaw law(ShapeOf(row.model), options);
+    const Bytes price = TotalOf(law, row.n, row.kv_len).transient_bytes;
+    EXPECT_GE(price + 2 * kMiB, row.measured) << row.model << " " << row.kv_len;
+    EXPECT_LE(price, row.measured + row.measured / 100)
+        << row.model << " " << row.kv_len;
+  }
+}
+
 TEST(TransformersLawTest, RouteNamesAttentionAndCache) {
+  TransformersOptions math = OptionsOf("sdpa", "dynamic");
+  math.sdpa_kernel = SdpaKernel::kMath;
+  EXPECT_EQ(TransformersLaw(ShapeOf("llama3_8b"), math).RouteName({}),
+            "torch.transformers.sdpa_math.dynamic");
   const ModelShape shape = ShapeOf("llama3_8b");
   EXPECT_EQ(TransformersLaw(shape, OptionsOf("eager", "dynamic")).RouteName({}),
             "torch.transformers.eager.dynamic");
