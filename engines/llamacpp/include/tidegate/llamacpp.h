@@ -3,22 +3,18 @@
 //
 // llama.cpp under Tidegate, through its C API.
 //
-//   auto context = llamacpp::Load(model, {.ceiling = 8 * kGiB});
-//   auto engine = llamacpp::LlamaEngine::Create((*context)->get(), …);
+//   auto loaded = llamacpp::Load(model, {.ceiling = 8 * kGiB});
+//   auto device = llamacpp::Device::Create(*loaded);
+//   auto gate = PullScheduler::Create(loaded->scheduler);
 //
-// Three layers, each usable without the next:
-//
-//   Load()       chooses n_ubatch and n_ctx for a ceiling, makes the context,
-//                and reads back what llama.cpp reserved
-//   Device       runs the steps of a scheduler on a context, synchronously: for
-//                an engine with a loop of its own (pull.h)
-//   LlamaEngine  a Device with a thread of its own, as the engine of a Service
-//                (service_engine.h); decodes too
-//
+// Load() chooses n_ubatch and n_ctx for a ceiling, makes the context and reads
+// back what llama.cpp reserved. A Device runs the steps of a scheduler on it,
+// synchronously: for an engine with a loop of its own (pull.h). With a thread
+// of its own, and as the engine of a Service, it is in llamacpp_engine.h.
 // docs/engines/llamacpp.md says what happens when something fails.
 //
-// Thread-safety: a Device belongs to one thread, but for Cancel(), which may be
-// called from any. LlamaEngine may be called as Engine says.
+// Thread-safety: a Device belongs to one thread, but for Add() and Cancel(),
+// which may be called from any.
 
 #ifndef TIDEGATE_LLAMACPP_H_
 #define TIDEGATE_LLAMACPP_H_
@@ -38,7 +34,6 @@
 #include "tidegate/model_shape.h"
 #include "tidegate/pull.h"
 #include "tidegate/scheduler.h"
-#include "tidegate/service_engine.h"
 
 namespace tidegate::llamacpp {
 
@@ -159,27 +154,6 @@ class Device {
 
   // Tokens of it that are in the cache.
   virtual Tokens Cached(RequestId id) const = 0;
-};
-
-// Chooses the next token of a request from the logits; called on the engine's
-// thread. nullopt ends the request.
-using Sampler = std::function<std::optional<llama_token>(
-    RequestId id, std::span<const float> logits)>;
-
-// The engine of a Service. Add() each prompt before Submit().
-class LlamaEngine : public Engine {
- public:
-  struct Options {
-    Device::Options device;
-    Sampler sampler;  // required
-  };
-  static absl::StatusOr<std::shared_ptr<LlamaEngine>> Create(Options options);
-
-  // From any thread. `max_output_tokens`: at most so many are generated.
-  virtual absl::Status Add(RequestId id, Prompt prompt,
-                           Tokens max_output_tokens) = 0;
-  // The client left: stops what runs of it now. Cancel its Submit() as well.
-  virtual void Abort(RequestId id) = 0;
 };
 
 }  // namespace tidegate::llamacpp
