@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "estimators/text.h"
+#include "scheduler/units.h"
 #include "tidegate/status.h"
 
 namespace tidegate::tools {

@@ -8,7 +8,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -32,7 +31,7 @@ class Metadata {
   }
 
   // Of the model's architecture. nullopt: absent, or no single number.
-  std::optional<std::int64_t> Number(std::string_view key) const {
+  std::optional<std::int64_t> Number(const std::string& key) const {
     const auto text = Text(absl::StrCat(arch_, ".", key));
     std::int64_t number = 0;
     if (!text.has_value() || !absl::SimpleAtoi(*text, &number)) {
@@ -41,7 +40,7 @@ class Metadata {
     return number;
   }
 
-  absl::StatusOr<std::int64_t> Required(std::string_view key) const {
+  absl::StatusOr<std::int64_t> Required(const std::string& key) const {
     const auto number = Number(key);
     if (number.has_value() && *number > 0) return *number;
     return absl::InvalidArgumentError(

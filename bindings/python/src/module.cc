@@ -91,6 +91,7 @@ NB_MODULE(_core, m) {
         [](Bytes bytes) { return internal::FormatBytes(bytes); });
   m.def("simulate", &Simulate, "flags"_a, "want_records"_a);
   m.def("compare", &Compare, "flags"_a);
+  m.def("plan", &python::RunPlan, "flags"_a);
   m.def(
       "policy_engine",
       [](const Flags& flags, std::optional<std::string> policy_json) {

@@ -89,4 +89,18 @@ nb::tuple Compare(const Flags& flags) {
   return nb::make_tuple(out.str(), err.str());
 }
 
+nb::tuple RunPlan(const Flags& flags) {
+  tools::Arguments args = ValueOrThrow(MakeArguments(flags));
+  args.json = true;
+  std::ostringstream out, err;
+  tools::Streams io{.out = out, .err = err};
+  absl::Status status;
+  {
+    const nb::gil_scoped_release released;
+    status = tools::RunPlan(args, io).status();
+  }
+  ThrowUnlessOk(status);
+  return nb::make_tuple(out.str(), err.str());
+}
+
 }  // namespace tidegate::python

@@ -17,6 +17,8 @@ namespace tidegate::python {
 nanobind::tuple Simulate(const Flags& flags, bool want_records);
 // (runs as JSON, warnings as text).
 nanobind::tuple Compare(const Flags& flags);
+// (plan as JSON, warnings as text).
+nanobind::tuple RunPlan(const Flags& flags);
 
 }  // namespace tidegate::python
 
