@@ -60,13 +60,25 @@ void Row(llama_model* model, const std::string& shape,
     cache += static_cast<Bytes>(bytes.context);
   }
   llama_free(context);
+  const auto shape_of = llamacpp::ShapeOf(model);
+  if (!shape_of.ok()) Fail(std::string(shape_of.status().message()));
+  const EngineSpec engine{
+      "llama.cpp",
+      version,
+      "cpu",
+      {{"flash_attn", c.flash ? "true" : "false"}, {"kv_type", c.kv_type}}};
+  const auto estimator =
+      CreateEstimator({.shape = *shape_of, .engine = engine});
+  if (!estimator.ok()) Fail(std::string(estimator.status().message()));
+  const LoadCost cost =
+      PriceLoad(*estimator->estimator, c.n_ubatch, c.n_ctx, c.outputs);
   const std::string experts = Meta(model, "expert_count");
   std::string ffn = Meta(model, "expert_feed_forward_length");
   if (ffn == "0") ffn = Meta(model, "feed_forward_length");
   const int vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
   std::printf(
       "%s,%s,%d,%d,%s,%d,%d,%s,%d,%s,%s,%s,%d,%u,%u,%lld,%lld,%lld,%llu,%s,%s,"
-      "%u,,,\n",
+      "%u,,,,%lld,%lld\n",
       shape.c_str(), Meta(model, "general.architecture").c_str(),
       llama_model_n_layer(model), llama_model_n_embd(model), ffn.c_str(),
       llama_model_n_head(model), llama_model_n_head_kv(model),
@@ -76,7 +88,9 @@ void Row(llama_model* model, const std::string& shape,
       static_cast<long long>(compute), static_cast<long long>(cache),
       static_cast<long long>(vocab) * 4 * c.outputs,
       static_cast<unsigned long long>(llama_model_size(model)), version.c_str(),
-      Meta(model, "expert_used_count").c_str(), c.outputs);
+      Meta(model, "expert_used_count").c_str(), c.outputs,
+      static_cast<long long>(cost.transient_bytes),
+      static_cast<long long>(cost.kv_bytes));
   std::fflush(stdout);
 }
 
@@ -90,7 +104,8 @@ int main(int argc, char** argv) {
       "shape,arch,layers,hidden,ffn,q_heads,kv_heads,head_dim,vocab,swa_window,"
       "n_experts,kv_dtype,flash_attn,n_ctx,n_ubatch,compute_buffer_bytes,"
       "kv_bytes,output_bytes,model_bytes,llamacpp_commit,n_experts_used,"
-      "n_outputs,work_bytes_1t,work_bytes_2t,work_bytes_8t\n");
+      "n_outputs,work_bytes_1t,work_bytes_2t,work_bytes_8t,"
+      "priced_compute_bytes,priced_kv_bytes\n");
   for (int i = 2; i < argc; ++i) {
     llama_model* model = OpenModel(argv[i]);
     for (const std::uint32_t n_ctx : {1024u, 4096u, 12288u, 32768u, 65536u}) {

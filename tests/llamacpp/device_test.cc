@@ -17,8 +17,11 @@ using ::tidegate::testing::IsOk;
 using ::tidegate::testing::StatusIs;
 
 constexpr int kPrompt = 700;
-// fp16 caches, sums in another order.
+// Of the largest logit: sums in another order.
 constexpr double kTolerance = 2e-3;
+// The fused kernel of the CPU backend adds up values of a 16-bit cache in 16
+// bits, and chunks differ in where it rounds.
+constexpr double kFused16 = 2e-2;
 
 // A context, its device and its scheduler.
 struct Rig {
@@ -73,24 +76,31 @@ RunStep Step(RequestId id, Tokens start, Tokens n) {
 struct Case {
   std::string model;
   bool flash;
+  std::string kv_type = "f16";
+
+  double Tolerance() const {
+    return flash && kv_type == "f16" ? kFused16 : kTolerance;
+  }
 };
 
 class LlamaCppLogitsTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(LlamaCppLogitsTest, AreThoseOfOneChunk) {
   TG_OPEN_MODEL(model, GetParam().model);
-  Rig whole = MakeRig(model.get(),
-                      {.widths = {1024}, .flash_attention = GetParam().flash});
-  Rig chunks = MakeRig(model.get(),
-                       {.widths = {64}, .flash_attention = GetParam().flash});
+  Rig whole = MakeRig(model.get(), {.widths = {1024},
+                                    .flash_attention = GetParam().flash,
+                                    .kv_type = GetParam().kv_type});
+  Rig chunks = MakeRig(model.get(), {.widths = {64},
+                                     .flash_attention = GetParam().flash,
+                                     .kv_type = GetParam().kv_type});
   const auto expected = LogitsOf(whole, {kPrompt});
   const auto got = LogitsOf(chunks, {kPrompt});
   EXPECT_EQ(whole.gate->Stats().steps, 1);
   EXPECT_EQ(chunks.gate->Stats().steps, 11);
-  EXPECT_LT(RelativeError(got[0], expected[0]), kTolerance);
-  // The prompt matters at all.
+  EXPECT_LT(RelativeError(got[0], expected[0]), GetParam().Tolerance());
+  // One token less makes more of a difference.
   EXPECT_GT(RelativeError(LogitsOf(chunks, {kPrompt - 1})[0], expected[0]),
-            20 * kTolerance);
+            5 * GetParam().Tolerance());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -98,17 +108,25 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Case{"tiny-llama", true}, Case{"tiny-llama", false},
                       Case{"tiny-qwen3", true}, Case{"tiny-gemma3", true},
                       Case{"tiny-gemma3", false}, Case{"tiny-mixtral", true},
-                      Case{"tiny-qwen3moe", true}),
+                      Case{"tiny-qwen3moe", true},
+                      Case{"tiny-llama", true, "f32"},
+                      Case{"tiny-qwen3", true, "f32"},
+                      Case{"tiny-mixtral", true, "f32"},
+                      Case{"tiny-qwen3moe", true, "f32"}),
     [](const auto& info) {
-      std::string name = info.param.model + (info.param.flash ? "_flash" : "");
+      std::string name = info.param.model +
+                         (info.param.flash ? "_flash_" : "_") +
+                         info.param.kv_type;
       std::replace(name.begin(), name.end(), '-', '_');
       return name;
     });
 
 TEST(LlamaCppDeviceTest, PromptsThatShareTheCacheDoNotDisturbEachOther) {
   TG_OPEN_MODEL(model, "tiny-llama");
-  Rig one = MakeRig(model.get(), {.widths = {64}});
-  Rig three = MakeRig(model.get(), {.n_ctx = 2048, .widths = {64}, .slots = 3});
+  Rig one = MakeRig(model.get(), {.widths = {64}, .flash_attention = false});
+  Rig three = MakeRig(
+      model.get(),
+      {.n_ctx = 2048, .widths = {64}, .slots = 3, .flash_attention = false});
   three.gate = nullptr;
   three.loaded.scheduler.order_policy = "fair";  // they take turns
   three.gate = *PullScheduler::Create(three.loaded.scheduler);
@@ -164,7 +182,9 @@ TEST(LlamaCppDeviceTest, AFailedStepLeavesTheCacheAsItWas) {
 
 TEST(LlamaCppDeviceTest, AFullCacheIsOutOfMemoryAndANarrowerStepGoesOn) {
   TG_OPEN_MODEL(model, "tiny-llama");
-  Rig rig = MakeRig(model.get(), {.n_ctx = 512, .widths = {256}, .slots = 2});
+  Rig rig = MakeRig(
+      model.get(),
+      {.n_ctx = 512, .widths = {256}, .slots = 2, .flash_attention = false});
   Device& device = *rig.device;
   ASSERT_THAT(device.Add(1, {.tokens = SomeTokens(400)}), IsOk());
   ASSERT_THAT(device.Add(2, {.tokens = SomeTokens(300, 2)}), IsOk());
@@ -177,7 +197,8 @@ TEST(LlamaCppDeviceTest, AFullCacheIsOutOfMemoryAndANarrowerStepGoesOn) {
   EXPECT_EQ(device.Run(Step(2, 200, 50)).kind(), StepOutcome::Kind::kDone);
   device.Release(1);
   EXPECT_EQ(device.Run(Step(2, 250, 50)).kind(), StepOutcome::Kind::kDone);
-  Rig alone = MakeRig(model.get(), {.widths = {1024}});
+  Rig alone =
+      MakeRig(model.get(), {.widths = {1024}, .flash_attention = false});
   ASSERT_THAT(alone.device->Add(2, {.tokens = SomeTokens(300, 2)}), IsOk());
   alone.device->Run(Step(2, 0, 300));
   EXPECT_LT(RelativeError(device.Logits(2), alone.device->Logits(2)),
@@ -235,7 +256,7 @@ TEST(LlamaCppDeviceTest, WhatItMeasuresIsWithinThePrice) {
   EXPECT_LE(
       transient,
       rig.loaded.estimator->Total({.chunks = {&chunk, 1}}).transient_bytes +
-          kMiB / 50);
+          kMiB);  // and what describes the graph
 }
 
 TEST(LlamaCppDeviceTest, ProgressTellsEachChunk) {

@@ -82,9 +82,10 @@ class LlamaCppEngineTest : public ::testing::Test {
   std::map<RequestId, SubmitResult> results_;
 };
 
-#define TG_START(options, sampler)                       \
-  if (!Start(options, sampler)) GTEST_SKIP() << "needs " \
-                                                "TIDEGATE_LLAMACPP_MODELS"
+#define TG_START(options, sampler) \
+  if (!Start(options, sampler))    \
+  GTEST_SKIP() << "needs "         \
+                  "TIDEGATE_LLAMACPP_MODELS"
 
 TEST_F(LlamaCppEngineTest, TokensAreThoseOfOneRequestAlone) {
   std::map<RequestId, std::vector<llama_token>> said;

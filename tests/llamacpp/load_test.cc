@@ -150,9 +150,9 @@ TEST(LlamaCppLoadingTest, WhatIsLoadedFitsUnderAnyCeilingOrNothingIs) {
 
 TEST(LlamaCppLoadingTest, AContextThatDoesNotFitIsRefusedWithItsArithmetic) {
   TG_OPEN_MODEL(model, "tiny-llama");
-  EXPECT_THAT(Load(model.get(), {.ceiling = 2 * kMiB, .n_ctx = 4096}).status(),
+  EXPECT_THAT(Load(model.get(), {.ceiling = 1 * kMiB, .n_ctx = 4096}).status(),
               StatusIs(absl::StatusCode::kResourceExhausted,
-                       HasSubstr("> 2.00 MiB = 2.00 MiB ceiling")));
+                       HasSubstr("> 1.00 MiB = 1.00 MiB ceiling")));
 }
 
 TEST(LlamaCppLoadingTest, TheCallbackOfTheLogIsGivenBack) {
