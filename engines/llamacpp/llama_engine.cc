@@ -26,44 +26,62 @@ class Worker {
  public:
   using Task = std::function<void()>;
 
-  Worker() : thread_([this] { Loop(); }) {}
-  ~Worker() {
+  Worker() : thread_([state = state_] { Loop(*state); }) {}
+  ~Worker() { Stop(); }
+
+  // What was posted and did not run is dropped, later posts too.
+  void Stop() {
+    if (!thread_.joinable()) return;
+    std::deque<Task> dropped;
     {
-      const std::lock_guard lock(mutex_);
-      ending_ = true;
+      const std::lock_guard lock(state_->mutex);
+      state_->ending = true;
+      dropped.swap(state_->tasks);
     }
-    ready_.notify_one();
-    thread_.join();
+    state_->ready.notify_one();
+    // The last reference to an engine may be that of a task.
+    if (thread_.get_id() == std::this_thread::get_id()) {
+      thread_.detach();
+    } else {
+      thread_.join();
+    }
   }
 
   void Post(Task task) {
     {
-      const std::lock_guard lock(mutex_);
-      tasks_.push_back(std::move(task));
+      const std::lock_guard lock(state_->mutex);
+      if (state_->ending) return;
+      state_->tasks.push_back(std::move(task));
     }
-    ready_.notify_one();
+    state_->ready.notify_one();
   }
 
  private:
-  void Loop() {
+  // Outlives the worker where the thread does.
+  struct State {
+    std::mutex mutex;
+    std::condition_variable ready;
+    std::deque<Task> tasks;
+    bool ending = false;
+  };
+
+  static void Loop(State& state) {
     while (true) {
       Task task;
       {
-        std::unique_lock lock(mutex_);
-        ready_.wait(lock, [this] { return ending_ || !tasks_.empty(); });
-        if (ending_) return;
-        task = std::move(tasks_.front());
-        tasks_.pop_front();
+        std::unique_lock lock(state.mutex);
+        state.ready.wait(lock,
+                         [&] { return state.ending || !state.tasks.empty(); });
+        if (state.ending) return;
+        task = std::move(state.tasks.front());
+        state.tasks.pop_front();
       }
       task();
     }
   }
 
-  std::mutex mutex_;
-  std::condition_variable ready_;
-  std::deque<Task> tasks_;
-  bool ending_ = false;
-  std::thread thread_;  // last: it uses the others
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
+  std::thread thread_;  // last: it uses the state
 };
 
 class LlamaEngineImpl final : public LlamaEngine {
@@ -71,13 +89,18 @@ class LlamaEngineImpl final : public LlamaEngine {
   LlamaEngineImpl(std::unique_ptr<Device> device, Sampler sampler)
       : device_(std::move(device)), sampler_(std::move(sampler)) {}
 
-  ~LlamaEngineImpl() override {
-    // What runs is stopped, not waited for.
+  ~LlamaEngineImpl() override { Shutdown(); }
+
+  void Shutdown() override {
     {
       const std::lock_guard lock(mutex_);
+      if (device_ == nullptr) return;
+      // What runs is stopped, not waited for.
       for (const auto& [id, request] : requests_) device_->Cancel(id);
     }
-    worker_.reset();
+    worker_.Stop();
+    const std::lock_guard lock(mutex_);
+    device_.reset();
   }
 
   absl::Status Add(RequestId id, Prompt prompt,
@@ -87,22 +110,28 @@ class LlamaEngineImpl final : public LlamaEngine {
           "max_output_tokens: expected at least 0, got ", max_output_tokens));
     }
     const std::lock_guard lock(mutex_);
+    if (device_ == nullptr) {
+      return absl::FailedPreconditionError("the engine was shut down");
+    }
     absl::Status added = device_->Add(id, std::move(prompt));
     if (added.ok()) requests_[id] = {.left = max_output_tokens};
     return added;
   }
 
-  void Abort(RequestId id) override { device_->Cancel(id); }
+  void Abort(RequestId id) override {
+    const std::lock_guard lock(mutex_);
+    if (device_ != nullptr) device_->Cancel(id);
+  }
 
   void Forget(RequestId id) override {
-    worker_->Post([this, id] {
+    worker_.Post([this, id] {
       if (device_->Cached(id) == 0) Drop(id);
     });
   }
 
   void Run(const RunStep& step, StepCompletion done) override {
     auto answer = std::make_shared<StepCompletion>(std::move(done));
-    worker_->Post([this, step, answer] {
+    worker_.Post([this, step, answer] {
       StepOutcome outcome = device_->Run(step);
       KeepLogits(step);
       answer->Complete(std::move(outcome));
@@ -111,18 +140,18 @@ class LlamaEngineImpl final : public LlamaEngine {
 
   void StartDecode(RequestId id, DecodeHandle decode) override {
     auto handle = std::make_shared<DecodeHandle>(std::move(decode));
-    worker_->Post([this, id, handle] { FirstToken(id, handle); });
+    worker_.Post([this, id, handle] { FirstToken(id, handle); });
   }
 
   void Preempt(RequestId id) override {
-    worker_->Post([this, id] {
+    worker_.Post([this, id] {
       StopDecoding(id);
       device_->Preempt(id);
     });
   }
 
   void Release(RequestId id) override {
-    worker_->Post([this, id] { Drop(id); });
+    worker_.Post([this, id] { Drop(id); });
   }
 
  private:
@@ -203,7 +232,7 @@ class LlamaEngineImpl final : public LlamaEngine {
       End(id, handle, "");
       return;
     }
-    worker_->Post(
+    worker_.Post(
         [this, id, handle, next = *token] { NextToken(id, handle, next); });
   }
 
@@ -217,11 +246,11 @@ class LlamaEngineImpl final : public LlamaEngine {
     handle->Fail(std::move(failure));  // Release() follows.
   }
 
-  const std::unique_ptr<Device> device_;
+  std::unique_ptr<Device> device_;  // null after Shutdown()
   const Sampler sampler_;
   std::mutex mutex_;
   std::map<RequestId, Request> requests_;
-  std::unique_ptr<Worker> worker_ = std::make_unique<Worker>();
+  Worker worker_;
 };
 
 }  // namespace

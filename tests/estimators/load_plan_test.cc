@@ -140,11 +140,13 @@ TEST(LoadPlanTest, TheCacheIsThatOfLlamaCppWithItsRoundingAndItsWindows) {
   // 4 KiB a row and layer. llama-kv-cache-iswa.cpp: full layers have n_ctx
   // rows, sliding ones window + n_ubatch, both rounded up to 256.
   const auto estimator = Make("gemma-3-4b.json");
-  EXPECT_EQ(estimator->SequenceBytes(8192, 512), 4096 * (5 * 8192 + 29 * 1536));
-  EXPECT_EQ(estimator->SequenceBytes(8193, 600), 4096 * (5 * 8448 + 29 * 1792));
+  EXPECT_EQ(estimator->SequenceBytes(8192, 512),
+            Bytes{4096} * (5 * 8192 + 29 * 1536));
+  EXPECT_EQ(estimator->SequenceBytes(8193, 600),
+            Bytes{4096} * (5 * 8448 + 29 * 1792));
   // llama.cpp ignores the window of Mistral: 32 layers, 8 heads of 128.
   EXPECT_EQ(Make("mistral-7b-v0.1.json")->SequenceBytes(16384, 512),
-            4096 * 32 * 16384);
+            Bytes{4096} * 32 * 16384);
 }
 
 TEST(LoadPlanTest, AnEngineThatPaysForEachStepIsRefused) {

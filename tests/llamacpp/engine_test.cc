@@ -34,6 +34,11 @@ llama_token Best(std::span<const float> logits) {
 
 class LlamaCppEngineTest : public ::testing::Test {
  protected:
+  ~LlamaCppEngineTest() override {
+    service_.reset();
+    if (engine_ != nullptr) engine_->Shutdown();
+  }
+
   // False where there is no model.
   bool Start(LoadOptions options, Sampler sampler) {
     model_ = OpenModel("tiny-llama");
@@ -103,7 +108,7 @@ TEST_F(LlamaCppEngineTest, TokensAreThoseOfOneRequestAlone) {
   }
   // The same, one at a time.
   service_.reset();
-  engine_.reset();
+  engine_->Shutdown();
   const auto alone = Load(
       model_.get(), {.ceiling = 1024 * kMiB, .n_ctx = 1024, .widths = {1024}});
   ASSERT_THAT(alone.status(), IsOk());
@@ -188,7 +193,7 @@ TEST_F(LlamaCppEngineTest, AServiceThatIsDestroyedAnswersEveryone) {
   });
   context_.run();
   service_.reset();
-  engine_.reset();
+  engine_->Shutdown();
   context_.restart();
   context_.run();
   EXPECT_EQ(results_[1].outcome, Outcome::kCancelled);

@@ -52,6 +52,10 @@ class LlamaEngine : public Engine {
   // Forgets a request that was refused before it was admitted, of which the
   // service tells an engine nothing. Nothing happens to one that was.
   virtual void Forget(RequestId id) = 0;
+
+  // Stops the thread and drops the device: before the context is freed, since
+  // answers that are under way may keep the engine alive. Not from its thread.
+  virtual void Shutdown() = 0;
 };
 
 }  // namespace tidegate::llamacpp
