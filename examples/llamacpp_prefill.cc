@@ -1,3 +1,5 @@
+// Copyright 2026 The Tidegate Authors
+// SPDX-License-Identifier: Apache-2.0
 // A prompt through llama.cpp, under a ceiling: MODEL.gguf MIB "PROMPT"
 #include <iostream>
 
@@ -8,7 +10,6 @@ using namespace tidegate;  // NOLINT
 static absl::Status Serve(llama_model* model, Bytes mib, std::string text) {
   TG_ASSIGN_OR_RETURN(auto loaded,
                       llamacpp::Load(model, {.ceiling = mib << 20}));
-  std::cout << loaded.plan.reason << "\n";
   TG_ASSIGN_OR_RETURN(auto device, llamacpp::Device::Create(loaded));
   TG_ASSIGN_OR_RETURN(auto gate, PullScheduler::Create(loaded.scheduler));
   std::vector<llama_token> tokens(4 * text.size() + 8);
