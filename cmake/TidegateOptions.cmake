@@ -3,6 +3,7 @@
 option(TIDEGATE_BUILD_TESTS "Build the tests and examples" ON)
 option(TIDEGATE_BUILD_BENCH "Build the benchmarks" ON)
 option(TIDEGATE_BUILD_PYTHON "Build the Python package; needs nanobind" OFF)
+option(TIDEGATE_LLAMACPP "Build the llama.cpp adapter; needs an installed llama.cpp" OFF)
 set(TIDEGATE_SANITIZE "" CACHE STRING "address | thread, or empty")
 option(TIDEGATE_FUZZ "Build the fuzzers of tests/fuzz (clang only)" OFF)
 

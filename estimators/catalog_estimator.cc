@@ -106,7 +106,8 @@ class ReservedLlamaCpp {
       : law_(std::move(law)),
         n_ubatch_(engine.IntegerOption("n_ubatch", 0)),
         n_ctx_(engine.IntegerOption("n_ctx", 0)),
-        n_outputs_(engine.IntegerOption("n_outputs", 0)) {}
+        n_outputs_(engine.IntegerOption("n_outputs", 0)),
+        state_bytes_(law_.StateBytes()) {}
 
   template <typename Sink>
   void Emit(const StepQuery& step, Sink& sink) const {
@@ -147,6 +148,14 @@ class ReservedLlamaCpp {
     for (const Tokens length : lengths) out->push_back(length - start);
   }
 
+  // A cache for this sequence alone, as llama.cpp rounds it.
+  Bytes SequenceBytes(Tokens tokens, Tokens chunk) const {
+    if (tokens <= 0) return 0;
+    const Tokens widest =
+        n_ubatch_ > 0 ? n_ubatch_ : std::clamp<Tokens>(chunk, 1, tokens);
+    return SatAdd(law_.KvBytes(tokens, widest), state_bytes_);
+  }
+
   std::string RouteName(const StepQuery& step) const {
     return law_.RouteName(step);
   }
@@ -157,6 +166,7 @@ class ReservedLlamaCpp {
   Tokens n_ubatch_;
   Tokens n_ctx_;
   Tokens n_outputs_;
+  Bytes state_bytes_;
 };
 
 Created CreateLlamaCpp(const ResolvedEngine& engine,

@@ -220,6 +220,18 @@ Bytes LlamaCppLaw::KvBytes(Tokens n_ctx, Tokens n_ubatch) const {
   return total;
 }
 
+Bytes LlamaCppLaw::StateBytes() const {
+  Bytes total = 0;
+  for (std::size_t i = 0; i < shape_.mixers.size(); ++i) {
+    if (shape_.mixers[i].kind != MixerKind::kLinear) continue;
+    ModelShape one = shape_;
+    one.layers = {Layer{.mixer = static_cast<int>(i)}};
+    total = SatAdd(total, SatMul(shape_.MixerCount(static_cast<int>(i)),
+                                 one.SequenceBytes(1, 1)));
+  }
+  return total;
+}
+
 Bytes LlamaCppLaw::ScratchBytes(Tokens n_ctx, Tokens n_ubatch, Tokens rows,
                                 int threads) const {
   constexpr Bytes kCacheLine = 64;

@@ -74,6 +74,8 @@ class LlamaCppLaw {
   // layer, and RoundUp(min(n_ctx, window + n_ubatch), 256) a sliding one, so
   // that a wider chunk costs cache too (llama-kv-cache-iswa.cpp).
   Bytes KvBytes(Tokens n_ctx, Tokens n_ubatch) const;
+  // What recurrent layers keep of one sequence, however long.
+  Bytes StateBytes() const;
 
   // Scratch that the CPU backend plans for the graph (ggml_graph_plan in
   // ggml-cpu.c): the largest need of any node, one cache line per thread

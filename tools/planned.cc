@@ -3,6 +3,7 @@
 
 #include "tools/planned.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "estimators/text.h"
@@ -48,12 +49,35 @@ absl::StatusOr<ChunkLimits> Reachable(const Inputs& inputs,
   return policy->Reachable(limits);
 }
 
+// What a load of another width, or of none that fits, would have room for.
+Tokens LargestPrompt(const PlannedLoad& load, const PlanRequest& request) {
+  Tokens longest = load.plan.fits ? load.plan.chosen.n_ctx : 0;
+  for (const LoadChoice& choice : load.plan.choices) {
+    longest = std::max(longest, choice.n_ctx);
+  }
+  return std::max<Tokens>(0, longest - request.max_output_tokens);
+}
+
+// The same request on the context that is best loaded for it.
+absl::StatusOr<Planned> PlanOnLoad(const Arguments& args, Planned open) {
+  const Tokens wanted =
+      SatAdd(open.request.prompt_tokens, open.request.max_output_tokens);
+  std::vector<std::string> told;  // again, of the limits of the plan
+  TG_ASSIGN_OR_RETURN(PlannedLoad load,
+                      PlanLoadFor(open.inputs, wanted, &told));
+  TG_ASSIGN_OR_RETURN(Planned planned, PlanFromArguments(WithLoad(args, load)));
+  planned.plan.largest_prompt_that_fits = LargestPrompt(load, planned.request);
+  planned.load = std::move(load);
+  return planned;
+}
+
 }  // namespace
 
 absl::StatusOr<Planned> PlanFromArguments(const Arguments& args) {
   Planned planned;
   TG_ASSIGN_OR_RETURN(planned.request, ReadRequest(args));
   TG_ASSIGN_OR_RETURN(planned.inputs, LoadInputs(args));
+  if (LoadIsOpen(planned.inputs)) return PlanOnLoad(args, std::move(planned));
   const PolicyFile& policy = planned.inputs.policy;
   planned.warnings = planned.inputs.warnings;
   TG_ASSIGN_OR_RETURN(planned.memory,

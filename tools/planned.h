@@ -7,6 +7,7 @@
 #ifndef TIDEGATE_TOOLS_PLANNED_H_
 #define TIDEGATE_TOOLS_PLANNED_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "tidegate/plan.h"
 #include "tools/arguments.h"
 #include "tools/inputs.h"
+#include "tools/load.h"
 #include "tools/output.h"
 
 namespace tidegate::tools {
@@ -23,6 +25,8 @@ struct Planned {
   PlanRequest request;
   MemoryLimits memory;
   ChunkLimits chunk;  // what the configured chunk policy can reach
+  // The context that is loaded for this prompt, where that was open.
+  std::optional<PlannedLoad> load;
   Plan plan;
   std::vector<std::string> warnings;
 };

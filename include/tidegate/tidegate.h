@@ -16,6 +16,7 @@
 #include "tidegate/engine.h"        // IWYU pragma: export
 #include "tidegate/estimator.h"     // IWYU pragma: export
 #include "tidegate/events.h"        // IWYU pragma: export
+#include "tidegate/load_plan.h"     // IWYU pragma: export
 #include "tidegate/model_config.h"  // IWYU pragma: export
 #include "tidegate/model_shape.h"   // IWYU pragma: export
 #include "tidegate/plan.h"          // IWYU pragma: export

@@ -101,6 +101,7 @@ NB_MODULE(_core, m) {
   m.def("compare", &Compare, "flags"_a, "resume"_a, "want_table"_a);
   m.def("compare_tasks", &CompareTasks, "flags"_a, "resume"_a);
   m.def("compare_one", &CompareOne, "flags"_a, "at"_a);
+  m.def("plan", &python::RunPlan, "flags"_a);
   m.def(
       "policy_engine",
       [](const Flags& flags, std::optional<std::string> policy_json) {

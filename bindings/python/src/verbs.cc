@@ -118,4 +118,18 @@ std::string CompareOne(const Flags& flags, std::int64_t at) {
   return ValueOrThrow(std::move(text));
 }
 
+nb::tuple RunPlan(const Flags& flags) {
+  tools::Arguments args = ValueOrThrow(MakeArguments(flags));
+  args.json = true;
+  std::ostringstream out, err;
+  tools::Streams io{.out = out, .err = err};
+  absl::Status status;
+  {
+    const nb::gil_scoped_release released;
+    status = tools::RunPlan(args, io).status();
+  }
+  ThrowUnlessOk(status);
+  return nb::make_tuple(out.str(), err.str());
+}
+
 }  // namespace tidegate::python

@@ -28,6 +28,8 @@ nanobind::tuple Compare(const Flags& flags, bool resume, bool want_table);
 // Of tools/compare.h: [(position, file)], and the text of a file.
 nanobind::list CompareTasks(const Flags& flags, bool resume);
 std::string CompareOne(const Flags& flags, std::int64_t at);
+// (plan as JSON, warnings as text).
+nanobind::tuple RunPlan(const Flags& flags);
 
 }  // namespace tidegate::python
 
