@@ -15,9 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "bindings/python/src/flags.h"
 #include "tidegate/memory_probe.h"
+#include "tidegate/policy_file.h"
 #include "tidegate/pull.h"
+#include "tools/arguments.h"
 
 namespace tidegate::python {
 
@@ -30,6 +33,12 @@ struct PullSetup {
   // Called with each line of the decision log, or none.
   nanobind::object log;
 };
+
+// The policy that `setup` names, with its flags; they are left in `args`.
+absl::StatusOr<PolicyFile> ReadPolicy(const PullSetup& setup,
+                                      tools::Arguments* args);
+// As tidegate.Arithmetic has it.
+nanobind::dict ArithmeticDict(const Arithmetic& sum);
 
 // Thread-safety: one call at a time.
 class Pull {
