@@ -20,7 +20,7 @@ namespace tidegate::internal {
 namespace {
 
 // LargestPrompt is asked on the way to a refusal and may answer a little less
-// than the exact maximum: about 20 ms.
+// than the exact maximum: about 20 ms a walk.
 constexpr std::int64_t kHorizonBoundaries = std::int64_t{1} << 15;
 
 // Largest value in [lo, hi] for which it holds; lo when for none above.
@@ -160,7 +160,7 @@ Tokens LargestPreallocated(const ChunkSpace& space, PlanRequest request,
     if (!decodes(prompt)) return false;
     const ChunkSpace longer = at(prompt);
     if (walk.Covers(longer, room(longer))) return true;
-    return !EndIsCutOff(longer) && HasEnds(longer);
+    return !EndIsCutOff(longer) && HasEnds(longer, kHorizonBoundaries);
   };
   const Tokens best = LastThat(least, horizon, fits);
   return fits(best) ? best : 0;

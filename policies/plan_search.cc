@@ -23,11 +23,6 @@
 namespace tidegate::internal {
 namespace {
 
-// A grid with more boundaries than this gets a coarser quantum: 4 million of
-// them are 256 million tokens at the usual 64, beyond kTokensMax, so only tiny
-// quanta on huge prompts are concerned.
-constexpr std::int64_t kBoundariesMax = std::int64_t{1} << 22;
-
 // What is left to pay from a boundary on, and the boundary; the cheapest first,
 // then the farthest.
 struct Way {
@@ -153,9 +148,10 @@ std::optional<std::vector<Tokens>> GreedyEnds(const ChunkSpace& space,
 }
 
 std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space,
-                                              const ChunkCost& cost) {
+                                              const ChunkCost& cost,
+                                              std::int64_t boundaries_max) {
   const Tokens prompt = space.prompt();
-  const Grid grid(space.first(), prompt, space.limits(), kBoundariesMax);
+  const Grid grid(space.first(), prompt, space.limits(), boundaries_max);
   RangeMinimum cheapest(grid.size());
   // How the cheapest way from each boundary goes on: the number of the next
   // one; `grid.size()` stands for the prompt's end.
@@ -204,7 +200,7 @@ std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space,
   return ends.has_value() ? ends : SearchEnds(space);
 }
 
-bool HasEnds(const ChunkSpace& space) {
+bool HasEnds(const ChunkSpace& space, std::int64_t boundaries_max) {
   if (SatAdd(space.memory().base, space.Held(space.prompt(), 1)) >
       space.line()) {
     return false;
@@ -212,7 +208,9 @@ bool HasEnds(const ChunkSpace& space) {
   std::vector<Tokens> falls;
   for (Tokens start = space.first();;) {
     const std::optional<Tokens> end = WidestFit(space, start, &falls);
-    if (!end.has_value()) return SearchEnds(space).has_value();
+    if (!end.has_value()) {
+      return SearchEnds(space, {}, boundaries_max).has_value();
+    }
     if (*end == space.prompt()) return true;
     start = *end;
   }

@@ -34,11 +34,17 @@ struct ChunkCost {
   std::int64_t per_kv = 0;
 };
 
+// A grid with more boundaries than this gets a coarser quantum: 4 million of
+// them are 256 million tokens at the usual 64, beyond kTokensMax, so only tiny
+// quanta on huge prompts are concerned.
+inline constexpr std::int64_t kBoundariesMax = std::int64_t{1} << 22;
+
 // Ends of the chunks of a cheapest sequence; of two, the one whose earlier
-// chunks are wider. nullopt when no sequence exists. O(boundaries * (pieces *
-// log widths + log boundaries)).
-std::optional<std::vector<Tokens>> SearchEnds(const ChunkSpace& space,
-                                              const ChunkCost& cost = {});
+// chunks are wider. nullopt when no sequence exists on the grid.
+// O(boundaries * (pieces * log widths + log boundaries)).
+std::optional<std::vector<Tokens>> SearchEnds(
+    const ChunkSpace& space, const ChunkCost& cost = {},
+    std::int64_t boundaries_max = kBoundariesMax);
 
 // The cheaper of the two that knows. With `shortest` false any sequence will
 // do, so that the search is needed only where the widest chunks get stuck.
@@ -46,7 +52,8 @@ std::optional<std::vector<Tokens>> FindEnds(const ChunkSpace& space,
                                             bool shortest);
 
 // Whether FindEnds finds any: cheaper, since none has to be the shortest.
-bool HasEnds(const ChunkSpace& space);
+bool HasEnds(const ChunkSpace& space,
+             std::int64_t boundaries_max = kBoundariesMax);
 
 // What a decision asks a plan for: whether there is one, and how it begins.
 inline constexpr PlanOptions kVerdictOnly = {
@@ -57,7 +64,9 @@ Tokens FurthestStart(const ChunkSpace& space);
 
 // Longest prompt of any length, without spans, that some sequence covers and
 // whose `output` decoded tokens fit behind it; 0 when there is none. Where the
-// engine preallocates, a length that fits and whose successor does not.
+// engine preallocates, a length that fits and whose successor does not. With
+// tiny quanta and huge rooms the answer is of a coarser grid, and may be less
+// than the longest.
 Tokens LargestPrompt(const ChunkSpace& space, Tokens output);
 
 }  // namespace tidegate::internal

@@ -102,8 +102,11 @@ Core::Attempt Core::Stuck(Request& request) {
   MemoryLimits limits = memory_.Limits(ledger_.resident());
   limits.base =
       SatAdd(limits.base, ledger_.claimed() - ledger_.ClaimOf(request.id));
+  // Of a sequence that is allocated already nothing grows: see
+  // GiveUpIfDoomed().
   const absl::StatusOr<Plan> plan =
-      PlanPrompt(Prices(), RemainderOf(request.view), limits, limits_);
+      PlanPrompt(Prices(), RemainderOf(request.view), limits, limits_,
+                 {.want_largest_prompt = !Prices().KvPreallocated()});
   TG_CHECK(plan.ok());
   RejectNow(request, RefusalCode::kOverloaded, plan->reason, &*plan);
   return Attempt::kDone;
