@@ -225,12 +225,12 @@ NB_MODULE(_core, m) {
       .def(
           "quote",
           [](const Steps& self, Tokens prompt, Tokens cached, Tokens max_output,
-             bool allocated, Bytes base) {
+             bool pooled, Bytes base) {
             return self.Quote(
-                Request(prompt, cached, max_output, "causal", {}, allocated),
-                base);
+                Request(prompt, cached, max_output, "causal", {}, false),
+                pooled, base);
           },
-          "prompt"_a, "cached"_a, "max_output"_a, "allocated"_a, "base"_a)
+          "prompt"_a, "cached"_a, "max_output"_a, "pooled"_a, "base"_a)
       .def("settings", &Steps::Settings)
       .def_prop_ro("warnings", &Steps::warnings)
       .def_prop_ro("engine", &Steps::engine);

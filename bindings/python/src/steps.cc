@@ -12,6 +12,7 @@
 
 #include "bindings/python/src/errors.h"
 #include "estimators/text.h"
+#include "scheduler/kv_pool.h"
 #include "tidegate/scheduler.h"
 #include "tools/simulation.h"
 
@@ -62,6 +63,7 @@ Steps::Steps(const PullSetup& setup) {
   SchedulerOptions& options = prepared.options.scheduler;
   plugins_ = prepared.plugins;
   estimator_ = options.estimator;
+  pooled_ = std::make_unique<internal::PooledEstimator>(estimator_);
   timer_ = prepared.options.world.timer;
   limits_ = options.memory;
   chunk_ = options.chunk;
@@ -112,14 +114,38 @@ void Steps::Learn(const StepTokens& step, std::int64_t took) {
   if (took > 0) fit_.Add(LoadOf(step), Duration(took));
 }
 
-nb::dict Steps::Quote(const PlanRequest& request, Bytes base) const {
+// Where no sequence grows, PlanPrompt's own answer may lie far below what fits.
+// Each length that is answered here has a plan.
+Tokens Steps::LargestPooled(const Estimator& prices, PlanRequest request,
+                            const MemoryLimits& limits) const {
+  Tokens fits = request.cached_tokens;
+  Tokens too_long = request.prompt_tokens;
+  while (too_long - fits > 1) {
+    request.prompt_tokens = fits + (too_long - fits) / 2;
+    const absl::StatusOr<Plan> plan = PlanPrompt(
+        prices, request, limits, chunk_,
+        {.want_largest_prompt = false, .any_sequence = true, .explain = false});
+    if (!plan.ok()) break;
+    (plan->verdict == Verdict::kAdmit ? fits : too_long) =
+        request.prompt_tokens;
+  }
+  return fits == request.cached_tokens ? 0 : fits;
+}
+
+nb::dict Steps::Quote(const PlanRequest& request, bool pooled,
+                      Bytes base) const {
   absl::StatusOr<Plan> plan;
   {
     // Milliseconds for long prompts.
     const nb::gil_scoped_release released;
     MemoryLimits limits = limits_;
     limits.base = base;
-    plan = PlanPrompt(*estimator_, request, limits, chunk_);
+    const Estimator& prices = pooled ? *pooled_ : *estimator_;
+    plan = PlanPrompt(prices, request, limits, chunk_,
+                      {.want_largest_prompt = !pooled});
+    if (pooled && plan.ok() && plan->verdict == Verdict::kReject) {
+      plan->largest_prompt_that_fits = LargestPooled(prices, request, limits);
+    }
   }
   ThrowUnlessOk(plan.status());
   nb::dict dict;

@@ -47,8 +47,10 @@ class Steps {
   std::optional<std::int64_t> Took(const StepTokens& step) const;
   // Steps that were measured replace what the policy says of time.
   void Learn(const StepTokens& step, std::int64_t took);
-  // As Pull::Quote, on a device of which `base` bytes are taken.
-  nanobind::dict Quote(const PlanRequest& request, Bytes base) const;
+  // As Pull::Quote, on a device of which `base` bytes are taken; where
+  // `pooled`, a pool of KV among them, of which sequences take their share.
+  nanobind::dict Quote(const PlanRequest& request, bool pooled,
+                       Bytes base) const;
   // What the policy states: limits, chunk widths, and settings by name.
   nanobind::dict Settings() const { return settings_; }
 
@@ -56,11 +58,16 @@ class Steps {
   const std::string& engine() const { return engine_; }
 
  private:
+  // The longest prompt, below that of a request that was refused, with a plan.
+  Tokens LargestPooled(const Estimator& prices, PlanRequest request,
+                       const MemoryLimits& limits) const;
+
   std::vector<std::string> warnings_;
   std::string engine_;
   nanobind::dict settings_;
   std::shared_ptr<const Plugins> plugins_;
   std::shared_ptr<const Estimator> estimator_;
+  std::unique_ptr<const Estimator> pooled_;
   std::shared_ptr<const StepTimer> timer_;
   TimeFit fit_;
   MemoryLimits limits_;
