@@ -7,6 +7,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from ._types import Arithmetic, Refused
+
 CHECKED = "0.32.0"  # versions of vLLM that the tests ran with
 
 # Methods that are overridden or called: their parameters in order, of which ours
@@ -104,3 +106,16 @@ def _source(function: Any) -> str:
 class _Everything(str):
     def __contains__(self, _: object) -> bool:
         return True
+
+
+# Refusals of which no byte is the reason.
+
+
+def without_bytes(code: str, reason: str, largest: int = 0) -> Refused:
+    zero = {name: 0 for name in Arithmetic.__dataclass_fields__}
+    return Refused(code, reason, Arithmetic(**{**zero, "max_allocation_bytes": None}), largest)
+
+
+def too_many_blocks(prompt: int, with_what: str, pool: int) -> Refused:
+    reason = f"{prompt:,} prompt tokens {with_what} > {pool:,} = tokens of the whole KV pool; the largest prompt that fits has {pool - 1:,} tokens"
+    return without_bytes("too_large", reason, max(0, pool - 1))

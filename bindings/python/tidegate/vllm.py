@@ -16,6 +16,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -32,8 +33,8 @@ from vllm.v1.request import RequestStatus
 from . import _core
 from ._flags import flags
 from ._steps import Decodes, Prefill, StepPrices, StepWidths
-from ._types import Arithmetic, Refused
-from ._vllm_api import missing
+from ._types import Refused
+from ._vllm_api import missing, too_many_blocks, without_bytes
 from .shadow import JsonLines, Shadow
 
 logger = init_logger("vllm.tidegate")
@@ -69,7 +70,7 @@ class Device:
     def refusal(self, prompt_tokens: int, cached_tokens: int = 0) -> Refused | None:
         """Why this device could never run the prompt."""
         if self.pool_tokens is not None and prompt_tokens + 1 > self.pool_tokens:
-            return _too_many_blocks(prompt_tokens, "and the first token of its answer", self.pool_tokens)
+            return too_many_blocks(prompt_tokens, "and the first token of its answer", self.pool_tokens)
         return self.prices.refusal(prompt_tokens, cached_tokens, 0, base=self.taken, preallocated=True)
 
 
@@ -86,8 +87,6 @@ def _options(scheduler: Any) -> Mapping[str, Any]:
 
 def _engine_of(policy: Any) -> str | None:
     """The engine that the policy names, else this vLLM."""
-    import json
-
     inline = json.dumps(policy) if isinstance(policy, Mapping) else None
     if _core.policy_engine(flags(policy=None if inline else policy), inline) is not None:
         return None
@@ -112,12 +111,6 @@ def _pool_bytes(config: Any) -> int:
         return 0
     # Since 0.30 or so every entry names the one allocation that all lie in.
     return max(sizes) if hasattr(config.kv_cache_tensors[0], "layer_stride") else sum(sizes)
-
-
-def _too_many_blocks(prompt: int, with_what: str, pool: int) -> Refused:
-    reason = f"{prompt:,} prompt tokens {with_what} > {pool:,} = tokens of the whole KV pool; the largest prompt that fits has {pool - 1:,} tokens"
-    zero = {name: 0 for name in Arithmetic.__dataclass_fields__}
-    return Refused("too_large", reason, Arithmetic(**{**zero, "max_allocation_bytes": None}), max(0, pool - 1))
 
 
 class _Priced:
@@ -169,21 +162,17 @@ class _Priced:
         stats = self._tg_device.prices.settings
         waiting = len(self.waiting)  # type: ignore[attr-defined]
         if 0 < stats["queue_max"] < waiting:
-            zero = {name: 0 for name in Arithmetic.__dataclass_fields__}
-            return Refused(
-                "overloaded", f"{waiting - 1:,} requests wait, and queue_max is {stats['queue_max']:,}", Arithmetic(**{**zero, "max_allocation_bytes": None}), 0
-            )
+            return without_bytes("overloaded", f"{waiting - 1:,} requests wait, and queue_max is {stats['queue_max']:,}")
         prompt = request.num_tokens
         if self._tg_reserve and self._tg_claim(request) > (pool := self._tg_device.pool_tokens):
-            return _too_many_blocks(prompt, f"and {self._tg_claim(request) - prompt:,} of its answer", pool)
+            return too_many_blocks(prompt, f"and {self._tg_claim(request) - prompt:,} of its answer", pool)
         if prompt not in self._tg_known:
             if len(self._tg_known) >= 4096:
                 self._tg_known.clear()
             try:
                 self._tg_known[prompt] = self._tg_device.refusal(prompt)
             except ValueError as error:
-                zero = {name: 0 for name in Arithmetic.__dataclass_fields__}
-                self._tg_known[prompt] = Refused("unsupported", str(error), Arithmetic(**{**zero, "max_allocation_bytes": None}), 0)
+                self._tg_known[prompt] = without_bytes("unsupported", str(error))
         return self._tg_known[prompt]
 
     def _tg_refuse(self, request: Any, refused: Refused) -> None:
@@ -406,9 +395,6 @@ class Scheduler(_EitherKind, _Priced, AsyncScheduler):
     _tg_sync = SyncScheduler
 
 
-# Shadow mode.
-
-
 def watch(scheduler: Any, shadow: Shadow | None = None) -> Shadow | None:
     """Lets `shadow` see what a scheduler of vLLM's decides, which goes on as
     before. Without one, it is made from additional_config. Never raises: what is
@@ -444,7 +430,7 @@ class _Watch:
         if not known:
             with self._shadow.guarded():
                 pool = self._device.pool_tokens if self._device is not None else None
-                too_many = _too_many_blocks(request.num_tokens, "and the first token of its answer", pool) if pool and request.num_tokens >= pool else None
+                too_many = too_many_blocks(request.num_tokens, "and the first token of its answer", pool) if pool and request.num_tokens >= pool else None
                 self._shadow.arrive(request.request_id, request.num_tokens, max_output_tokens=request.max_tokens, refused=too_many)
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
