@@ -21,6 +21,7 @@
 #include "bindings/python/src/errors.h"
 #include "bindings/python/src/plugins.h"
 #include "bindings/python/src/pull.h"
+#include "bindings/python/src/steps.h"
 #include "bindings/python/src/verbs.h"
 #include "estimators/text.h"
 #include "tidegate/catalogue.h"
@@ -202,4 +203,49 @@ NB_MODULE(_core, m) {
       .def("plugin_reports", &Pull::PluginReports)
       .def_prop_ro("warnings", &Pull::warnings)
       .def_prop_ro("engine", &Pull::engine);
+  // A step: chunks as (n, kv_len), decode tokens, their longest kv length and
+  // the sum of their kv lengths.
+  nb::class_<Steps>(m, "Steps")
+      .def(
+          "__init__",
+          [](Steps* self, const Flags& flags,
+             std::optional<std::string> policy_json,
+             std::optional<std::string> model_json) {
+            new (self) Steps(Setup(flags, std::move(policy_json),
+                                   std::move(model_json), nb::none()));
+          },
+          "flags"_a, "policy_json"_a.none(), "model_json"_a.none())
+      .def(
+          "price",
+          [](const Steps& self, std::vector<std::pair<Tokens, Tokens>> chunks,
+             Tokens decodes, Tokens kv_len) {
+            return self.Price({std::move(chunks), decodes, kv_len, 0});
+          },
+          "chunks"_a, "decodes"_a, "decode_kv_len"_a)
+      .def(
+          "took",
+          [](const Steps& self, std::vector<std::pair<Tokens, Tokens>> chunks,
+             Tokens decodes, Tokens kv_sum) {
+            return self.Took({std::move(chunks), decodes, 0, kv_sum});
+          },
+          "chunks"_a, "decodes"_a, "decode_kv_sum"_a)
+      .def(
+          "learn",
+          [](Steps& self, std::vector<std::pair<Tokens, Tokens>> chunks,
+             Tokens decodes, Tokens kv_sum, std::int64_t took) {
+            self.Learn({std::move(chunks), decodes, 0, kv_sum}, took);
+          },
+          "chunks"_a, "decodes"_a, "decode_kv_sum"_a, "took"_a)
+      .def(
+          "quote",
+          [](const Steps& self, Tokens prompt, Tokens cached, Tokens max_output,
+             bool pooled, Bytes base) {
+            return self.Quote(
+                Request(prompt, cached, max_output, "causal", {}, false),
+                pooled, base);
+          },
+          "prompt"_a, "cached"_a, "max_output"_a, "pooled"_a, "base"_a)
+      .def("settings", &Steps::Settings)
+      .def_prop_ro("warnings", &Steps::warnings)
+      .def_prop_ro("engine", &Steps::engine);
 }

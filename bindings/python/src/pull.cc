@@ -28,17 +28,6 @@ using internal::InvalidArgument;
 
 Instant At(std::int64_t nanoseconds) { return Instant(Duration(nanoseconds)); }
 
-absl::StatusOr<PolicyFile> ReadPolicy(const PullSetup& setup,
-                                      tools::Arguments* args) {
-  TG_ASSIGN_OR_RETURN(*args, MakeArguments(setup.flags));
-  args->plugins = InProcess(setup.plugins);
-  if (!setup.policy_json.has_value()) return tools::MergePolicy(*args);
-  TG_ASSIGN_OR_RETURN(PolicyFile policy,
-                      ParsePolicyJson(*setup.policy_json, "policy"));
-  TG_RETURN_IF_ERROR(tools::OverlayFlags(*args, &policy));
-  return policy;
-}
-
 // A Gate hands each step to the thread of its one request, and a request's KV
 // belongs to the code that runs it.
 absl::Status FitForGate(SchedulerOptions* options) {
@@ -55,22 +44,6 @@ absl::Status FitForGate(SchedulerOptions* options) {
   }
   std::erase(options->ladder, "preempt");
   return absl::OkStatus();
-}
-
-nb::dict ArithmeticDict(const Arithmetic& sum) {
-  nb::dict dict;
-  dict["live_bytes"] = sum.live;
-  dict["claims_bytes"] = sum.claims;
-  dict["resident_bytes"] = sum.resident;
-  dict["transient_bytes"] = sum.transient;
-  dict["fixed_in_n_bytes"] = sum.fixed_in_n;
-  dict["ceiling_bytes"] = sum.ceiling;
-  dict["headroom_bytes"] = sum.headroom;
-  dict["largest_allocation_bytes"] = sum.largest_allocation;
-  dict["max_allocation_bytes"] = sum.max_allocation;
-  dict["n"] = sum.n;
-  dict["kv_len"] = sum.kv_len;
-  return dict;
 }
 
 nb::object Code(RefusalCode code) {
@@ -116,6 +89,33 @@ bool Accepted(const absl::Status& status) {
 }
 
 }  // namespace
+
+absl::StatusOr<PolicyFile> ReadPolicy(const PullSetup& setup,
+                                      tools::Arguments* args) {
+  TG_ASSIGN_OR_RETURN(*args, MakeArguments(setup.flags));
+  args->plugins = InProcess(setup.plugins);
+  if (!setup.policy_json.has_value()) return tools::MergePolicy(*args);
+  TG_ASSIGN_OR_RETURN(PolicyFile policy,
+                      ParsePolicyJson(*setup.policy_json, "policy"));
+  TG_RETURN_IF_ERROR(tools::OverlayFlags(*args, &policy));
+  return policy;
+}
+
+nb::dict ArithmeticDict(const Arithmetic& sum) {
+  nb::dict dict;
+  dict["live_bytes"] = sum.live;
+  dict["claims_bytes"] = sum.claims;
+  dict["resident_bytes"] = sum.resident;
+  dict["transient_bytes"] = sum.transient;
+  dict["fixed_in_n_bytes"] = sum.fixed_in_n;
+  dict["ceiling_bytes"] = sum.ceiling;
+  dict["headroom_bytes"] = sum.headroom;
+  dict["largest_allocation_bytes"] = sum.largest_allocation;
+  dict["max_allocation_bytes"] = sum.max_allocation;
+  dict["n"] = sum.n;
+  dict["kv_len"] = sum.kv_len;
+  return dict;
+}
 
 std::optional<std::string> Pull::EngineOf(const PullSetup& setup) {
   tools::Arguments args;

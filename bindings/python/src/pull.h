@@ -15,10 +15,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "bindings/python/src/flags.h"
 #include "bindings/python/src/plugins.h"
 #include "tidegate/memory_probe.h"
+#include "tidegate/policy_file.h"
 #include "tidegate/pull.h"
+#include "tools/arguments.h"
 
 namespace tidegate::python {
 
@@ -32,6 +35,12 @@ struct PullSetup {
   nanobind::object log;
   std::vector<std::shared_ptr<PythonPlugin>> plugins;
 };
+
+// The policy that `setup` names, with its flags; they are left in `args`.
+absl::StatusOr<PolicyFile> ReadPolicy(const PullSetup& setup,
+                                      tools::Arguments* args);
+// As tidegate.Arithmetic has it.
+nanobind::dict ArithmeticDict(const Arithmetic& sum);
 
 // Thread-safety: one call at a time.
 class Pull {

@@ -10,7 +10,8 @@
             chunk.done()
 
 tidegate.plugins has classes to derive own estimators and policies from.
-tidegate.mlx and tidegate.torch run whole prompts through a Gate; simulate() and
+tidegate.mlx and tidegate.torch run whole prompts through a Gate; tidegate.vllm is a
+scheduler class of vLLM's. Shadow watches any engine's own scheduler. simulate() and
 compare() are the simulator.
 """
 
@@ -20,6 +21,7 @@ from ._gate import Gate, Reclaimer
 from ._request import Chunk, Chunks, Request
 from ._simulate import Comparison, Simulation, compare, simulate
 from ._types import Arithmetic, Cancelled, Error, PlannedChunk, Price, Quote, Refused
+from .shadow import Report, Shadow, ShadowStep
 
 __all__ = [
     "Arithmetic",
@@ -34,7 +36,10 @@ __all__ = [
     "Quote",
     "Reclaimer",
     "Refused",
+    "Report",
     "Request",
+    "Shadow",
+    "ShadowStep",
     "Simulation",
     "__version__",
     "compare",
