@@ -27,6 +27,15 @@ Duration PauseAfter(int failures) {
   return kFirstPause * (1 << std::min(failures - 1, 6));
 }
 
+// Steps that succeed before a wider one is tried: one after the first failure,
+// which may have been chance, and twice as many after each further one, so that
+// a width that never fits does not fail at every other step.
+constexpr std::int32_t kRanOutMax = 11;
+
+std::int32_t StepsUntilWider(std::int32_t ran_out) {
+  return std::int32_t{1} << (std::max(ran_out, 1) - 1);
+}
+
 absl::Status NotRunning(StepId id) {
   return absl::NotFoundError(Concat("step ", id, " is not running"));
 }
@@ -179,9 +188,12 @@ void Core::ChunkDone(const Step& step, std::size_t i) {
   request.stuck_since = Request::kNever;
   // The bytes of one item were promised: they serve the next one.
   if (after.released > 0 && request.promised) ClaimRest(request);
-  // Widths grow back after a failure, one doubling a step.
-  request.width_cap =
-      request.width_cap >= limits_.max / 2 ? 0 : 2 * request.width_cap;
+  // Widths grow back after a failure.
+  if (request.width_cap > 0 && --request.steps_until_wider <= 0) {
+    request.width_cap =
+        request.width_cap >= limits_.max / 2 ? 0 : 2 * request.width_cap;
+    request.steps_until_wider = StepsUntilWider(request.ran_out);
+  }
 }
 
 void Core::DecodeGrew(Request& request, Tokens tokens) {
@@ -292,6 +304,8 @@ void Core::Fail(const Step& step, Request& request, Tokens n, bool memory) {
         std::min(limits_.floor, limits_.max) + (aligned ? 0 : limits_.quantum);
     if (memory && half >= least) {
       request.width_cap = half;
+      request.ran_out = std::min(request.ran_out + 1, kRanOutMax);
+      request.steps_until_wider = StepsUntilWider(request.ran_out);
       return;
     }
   }

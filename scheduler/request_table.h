@@ -88,6 +88,9 @@ struct Request : ListHook, PassedOverHook {
   Instant not_before{};
   // Widest chunk to try after the device ran out of memory; 0: no such cap.
   Tokens width_cap = 0;
+  // Times that it did, and steps at this width before a wider one is tried.
+  std::int32_t ran_out = 0;
+  std::int32_t steps_until_wider = 0;
 
   // When it last could not start, what it lacked: the same room and the same
   // requests beside it would not do either.

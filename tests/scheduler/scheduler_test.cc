@@ -267,6 +267,25 @@ TEST_F(SchedulerTest, OutOfMemoryHalvesTheWidthAndItGrowsBack) {
   EXPECT_EQ(scheduler().Stats().out_of_memory, 1);
 }
 
+// A price that is too low for good: half of all steps failed on a real device.
+TEST_F(SchedulerTest, AWidthThatNeverFitsIsTriedEverMoreRarely) {
+  Submit(1, 8000);
+  int failed = 0;
+  int steps = 0;
+  while (running_.has_value() && !running_->chunks.empty()) {
+    if (++steps > 100) break;
+    if (running_->chunks[0].n > 512) {
+      ++failed;
+      Fail();
+    } else {
+      Done();
+    }
+  }
+  EXPECT_GE(steps, 16);
+  EXPECT_LE(failed, 5);
+  EXPECT_EQ(scheduler().Stats().rejected, 0);
+}
+
 TEST_F(SchedulerTest, AnEngineThatAlwaysFailsIsGivenUpWithAReason) {
   Submit(1, 8000);
   std::vector<Reject> rejects;

@@ -29,8 +29,7 @@ PROMPT, OUTPUT, STEPS = 512, 4096, 60
 
 def measure(requests: int, cls: type, name: str) -> None:
     running = min(requests, RUNNING)
-    # Room in bytes, and an inline shape of Llama 3.1 8B's order, so that prices
-    # never narrow a step: what is timed is the decision.
+    # Room in bytes for a small model, so that prices never narrow a step: what is timed is the decision.
     policy = {**POLICY, "memory": {"ceiling": 10**15, "base": 0}}
     world = World(
         pathlib.Path(tempfile.mkdtemp()), cls, policy, budget=running + 4 * PROMPT, sequences=running, blocks=1 + running * (PROMPT + OUTPUT) // 16, model_len=PROMPT + OUTPUT

@@ -34,7 +34,7 @@ def roomy():
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
-def test_where_memory_never_binds_every_step_is_vllms_own(tmp_path, asynchronous):
+def test_where_memory_never_binds_outputs_and_totals_are_vllms_own(tmp_path, asynchronous):
     stock = World(tmp_path, AsyncScheduler if asynchronous else PlainScheduler, asynchronous=asynchronous, budget=512, blocks=200)
     ours = World(tmp_path, tidegate.vllm.Scheduler, roomy(), asynchronous=asynchronous, budget=512, blocks=200)
     assert isinstance(ours.scheduler, AsyncScheduler) == asynchronous
