@@ -212,7 +212,7 @@ NB_MODULE(_core, m) {
              std::optional<std::string> policy_json,
              std::optional<std::string> model_json) {
             new (self) Steps(Setup(flags, std::move(policy_json),
-                                   std::move(model_json), nb::none()));
+                                   std::move(model_json), nb::none(), {}));
           },
           "flags"_a, "policy_json"_a.none(), "model_json"_a.none())
       .def(
