@@ -131,7 +131,7 @@ class StepPrices:
 
     def first_width(self, prompt_tokens: int, cached_tokens: int, *, base: int, preallocated: bool) -> int:
         """The first chunk of a plan of the rest on the idle device; 0: none fits."""
-        return self._core.quote(prompt_tokens, cached_tokens, 0, preallocated, base)["first_chunk"]
+        return int(self._core.quote(prompt_tokens, cached_tokens, 0, preallocated, base)["first_chunk"])
 
     # Widths.
 

@@ -23,7 +23,7 @@ _STATES = ("conv_states", "recurrent_states")
 _STATE_FLAGS = ("is_conv_states_initialized", "is_recurrent_states_initialized", "has_previous_state", "conv_kernel_size")
 
 
-class PreallocatedLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):  # type: ignore[misc,unused-ignore]
     """Keys and values of up to `capacity` tokens, in two buffers that are made
     with the first chunk: nothing is concatenated, so no chunk holds a layer twice
     and the allocator has nothing to fit anew."""
@@ -64,14 +64,15 @@ class PreallocatedLayer(DynamicLayer):
             self.take(max(0, self.used - abs(tokens_to_remove)))
 
 
-class PreallocatedCache(DynamicCache):
+class PreallocatedCache(DynamicCache):  # type: ignore[misc,unused-ignore]
     """A DynamicCache whose full-attention layers are preallocated for `tokens`.
     The Gate's engine option is kv_cache = "prealloc". Layers with a window and
     recurrent ones, which do not grow, are transformers' own."""
 
     def __init__(self, config: Any, tokens: int) -> None:
         super().__init__(config=config)
-        self.layers = [PreallocatedLayer(tokens) if type(layer) is DynamicLayer else layer for layer in self.layers]
+        layers: list[Any] = self.layers  # type: ignore[has-type,unused-ignore]
+        self.layers = [PreallocatedLayer(tokens) if type(layer) is DynamicLayer else layer for layer in layers]
 
 
 class Rollback:

@@ -96,7 +96,7 @@ def _on_ray(given: dict[str, list[str]], tasks: dict[int, str], address: str | N
         left = iter(tasks.items())
         # No more at once than keep the cluster busy: a task costs a little memory
         # where it waits.
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call,unused-ignore]
         at_once = max(4, 2 * int(resources.get("CPU", 1)))
         while True:
             while len(running) < at_once and (task := next(left, None)) is not None:

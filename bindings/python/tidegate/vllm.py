@@ -1,5 +1,7 @@
 # Copyright 2026 The Tidegate Authors
 # SPDX-License-Identifier: Apache-2.0
+# mypy: ignore-errors
+# Its base classes are vLLM's, which is not there where types are checked.
 """vLLM: its own scheduler, with steps no wider than memory and time allow.
 
     vllm serve MODEL --scheduler-cls tidegate.vllm.Scheduler \\
