@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "estimators/last_that.h"
 #include "estimators/text.h"
 #include "tidegate/status.h"
 
@@ -16,6 +17,7 @@ using internal::Concat;
 using internal::FormatBytes;
 using internal::Grouped;
 using internal::InvalidArgument;
+using internal::LastThat;
 
 // llama.cpp rounds a context up to this (GGML_PAD in llama-context.cpp).
 constexpr Tokens kContextPad = 256;
@@ -76,16 +78,7 @@ class Search {
   // where it does not hold for lo.
   template <typename Holds>
   static Tokens LargestWhere(Tokens lo, Tokens hi, const Holds& holds) {
-    if (lo > hi || !holds(lo)) return 0;
-    while (lo < hi) {
-      const Tokens middle = lo + (hi - lo + 1) / 2;
-      if (holds(middle)) {
-        lo = middle;
-      } else {
-        hi = middle - 1;
-      }
-    }
-    return lo;
+    return lo > hi || !holds(lo) ? 0 : LastThat(lo, hi, holds);
   }
 
   const Estimator& estimator_;

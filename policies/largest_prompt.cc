@@ -13,6 +13,7 @@
 #include <limits>
 #include <vector>
 
+#include "estimators/last_that.h"
 #include "policies/plan_grid.h"
 #include "policies/plan_search.h"
 
@@ -22,20 +23,6 @@ namespace {
 // LargestPrompt is asked on the way to a refusal and may answer a little less
 // than the exact maximum: about 20 ms a walk.
 constexpr std::int64_t kHorizonBoundaries = std::int64_t{1} << 15;
-
-// Largest value in [lo, hi] for which it holds; lo when for none above.
-template <typename Holds>
-Tokens LastThat(Tokens lo, Tokens hi, const Holds& holds_at) {
-  while (lo < hi) {
-    const Tokens middle = lo + (hi - lo + 1) / 2;
-    if (holds_at(middle)) {
-      lo = middle;
-    } else {
-      hi = middle - 1;
-    }
-  }
-  return lo;
-}
 
 // The sequence of narrowest chunks, for all prompts at once: its boundaries and
 // what chunks cost do not depend on where the prompt ends, only the room that

@@ -213,7 +213,7 @@ void Core::AddGrowing(Bytes ChunkGrowth::*growth,
     const auto view =
         std::find_if(views->begin(), views->end(),
                      [&](const RequestView& v) { return v.id == chunk.id; });
-    if (view == views->end()) return;
+    TG_CHECK(view != views->end());
     view->done = chunk.kv_len;
     view->last_chunk = chunk.n;
     view->encoded = OutputAt(*view->request, chunk.kv_len);

@@ -59,7 +59,6 @@ Step Core::EndStep(StepId id) {
 }
 
 absl::Status Core::CheckDecodes(const Step& step, const StepDone& event) {
-  if (event.decodes.empty()) return absl::OkStatus();
   ++answer_check_;
   for (std::size_t i = 0; i < event.decodes.size(); ++i) {
     const DecodeResult& result = event.decodes[i];
@@ -104,9 +103,9 @@ absl::Status Core::On(const StepDone& event) {
   ++stats_.steps;
   for (std::size_t i = 0; i < step.chunks.size(); ++i) ChunkDone(step, i);
   const auto result_of = [&](const Request& request) -> const DecodeResult* {
-    const bool named =
-        !event.decodes.empty() && request.answer_check == answer_check_;
-    return named ? &event.decodes[request.answer] : nullptr;
+    return request.answer_check == answer_check_
+               ? &event.decodes[request.answer]
+               : nullptr;
   };
   for (Request* request : step.decodes) {
     const DecodeResult* result = result_of(*request);

@@ -50,8 +50,8 @@ using PassedOverHook = boost::intrusive::set_base_hook<
     boost::intrusive::tag<PassedOverTag>, boost::intrusive::optimize_size<true>,
     boost::intrusive::link_mode<boost::intrusive::normal_link>>;
 
-// Many wait: what only admitted requests have lies elsewhere, and moments that
-// may be unset are plain ones.
+// Many wait, so that it is kept small: what can be unset has a value that says
+// so where many are.
 struct Request : ListHook, PassedOverHook {
   static constexpr Instant kNever = Instant::max();
   static constexpr Bytes kUnknown = -1;
@@ -212,8 +212,8 @@ class RequestTable {
   bool empty() const { return by_id_.empty(); }
 
  private:
-  void LeaveState(
-      Request& request);  // takes it out of what its state put it in
+  // Takes the request out of what its state put it into.
+  void LeaveState(Request& request);
   void Wait(Request& request);
   void StopWaiting(Request& request);
   // The queue that a request waits in.

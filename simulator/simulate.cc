@@ -11,6 +11,7 @@
 #include "estimators/text.h"
 #include "simulator/driver.h"
 #include "simulator/quantile_sketch.h"
+#include "simulator/trace_rows.h"
 #include "tidegate/simulator.h"
 #include "tidegate/status.h"
 
@@ -199,24 +200,6 @@ class Counts {
   Instant last_{};
 };
 
-// A trace that somebody else holds.
-class RowsOf final : public TraceSource {
- public:
-  explicit RowsOf(const Trace& trace) : trace_(trace) {}
-  absl::StatusOr<std::optional<TraceRow>> Next() override {
-    if (next_ == trace_.rows.size()) return std::nullopt;
-    return trace_.rows[next_++];
-  }
-  std::int64_t size() const override { return std::ssize(trace_.rows); }
-  const std::vector<std::string>& warnings() const override {
-    return trace_.warnings;
-  }
-
- private:
-  const Trace& trace_;
-  std::size_t next_ = 0;
-};
-
 }  // namespace
 
 std::string_view RequestOutcomeName(RequestOutcome outcome) {
@@ -252,7 +235,7 @@ absl::StatusOr<SimulationResult> Simulate(const Trace& trace,
         ValidateRow(trace.rows[i], static_cast<std::int64_t>(i), before));
     before = trace.rows[i].arrival;
   }
-  RowsOf rows(trace);
+  internal::TraceRows rows(trace);
   return Simulate(rows, options);
 }
 

@@ -17,6 +17,7 @@
 
 #include "estimators/text.h"
 #include "simulator/trace_format.h"
+#include "simulator/trace_rows.h"
 #include "tidegate/simulator.h"
 #include "tidegate/status.h"
 
@@ -170,23 +171,6 @@ class TraceFile {
   std::string block_;
 };
 
-class HeldTrace final : public TraceSource {
- public:
-  explicit HeldTrace(Trace trace) : trace_(std::move(trace)) {}
-  absl::StatusOr<std::optional<TraceRow>> Next() override {
-    if (next_ == trace_.rows.size()) return std::nullopt;
-    return trace_.rows[next_++];
-  }
-  std::int64_t size() const override { return std::ssize(trace_.rows); }
-  const std::vector<std::string>& warnings() const override {
-    return trace_.warnings;
-  }
-
- private:
-  const Trace trace_;
-  std::size_t next_ = 0;
-};
-
 // A block's requests at a time.
 class StreamedTrace final : public TraceSource {
  public:
@@ -266,7 +250,10 @@ absl::StatusOr<std::unique_ptr<TraceSource>> OpenTrace(
   }
   const bool streams = twice && file->reader().Streams();
   TG_ASSIGN_OR_RETURN(Trace trace, file->reader().Finish());
-  if (!streams) return std::make_unique<HeldTrace>(std::move(trace));
+  if (!streams) {
+    return std::make_unique<internal::TraceRows>(
+        std::make_unique<Trace>(std::move(trace)));
+  }
   const std::int64_t size = file->reader().count() + std::ssize(trace.rows);
   file = std::make_unique<TraceFile>(path, options);
   TG_RETURN_IF_ERROR(file->Open());

@@ -28,6 +28,7 @@
 #include <utility>
 #include <variant>
 
+#include "examples/server/awaiting.h"
 #include "examples/server/completion_answer.h"
 
 namespace tidegate::server {
@@ -38,11 +39,6 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using boost::system::error_code;
 using SteadyClock = std::chrono::steady_clock;
-
-// Awaits; what fails is an error code and no exception.
-auto Into(error_code& error) {
-  return asio::redirect_error(asio::use_awaitable, error);
-}
 
 // Bytes that a client may send ahead while its completion runs.
 constexpr std::size_t kAheadMax = 64 << 10;

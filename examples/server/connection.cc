@@ -23,6 +23,7 @@
 #include <variant>
 
 #include "estimators/text.h"
+#include "examples/server/awaiting.h"
 #include "examples/server/completion_session.h"
 #include "examples/server/routes.h"
 
@@ -35,11 +36,6 @@ namespace http = beast::http;
 using boost::system::error_code;
 using Parser = http::request_parser<http::string_body>;
 using Request = http::request<http::string_body>;
-
-// Awaits; what fails is an error code and no exception.
-auto Into(error_code& error) {
-  return asio::redirect_error(asio::use_awaitable, error);
-}
 
 constexpr std::uint32_t kHeaderMax = 16 << 10;
 // How long, and how much of, what a refused client still sends is read and

@@ -24,6 +24,7 @@
 #include <utility>
 
 #include "estimators/text.h"
+#include "examples/server/awaiting.h"
 
 namespace tidegate::server {
 namespace {
@@ -34,10 +35,6 @@ namespace http = beast::http;
 using boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 using internal::Concat;
-
-auto Into(error_code& error) {
-  return asio::redirect_error(asio::use_awaitable, error);
-}
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();

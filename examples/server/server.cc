@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "estimators/text.h"
+#include "examples/server/awaiting.h"
 #include "examples/server/connection.h"
 #include "examples/server/server_state.h"
 #include "tidegate/status.h"
@@ -169,21 +170,18 @@ class HttpServer final : public Server {
     while (acceptor_.is_open()) {
       tcp::socket socket(asio::make_strand(context_));
       error_code error;
-      co_await acceptor_.async_accept(
-          socket, asio::redirect_error(asio::use_awaitable, error));
+      co_await acceptor_.async_accept(socket, Into(error));
       if (error == asio::error::operation_aborted) break;
       // Whoever comes meanwhile waits in the kernel's backlog.
       while (connections_.size() >= state_.options.connections_max &&
              acceptor_.is_open()) {
         pause.expires_after(kAcceptPause);
         error_code ignored;
-        co_await pause.async_wait(
-            asio::redirect_error(asio::use_awaitable, ignored));
+        co_await pause.async_wait(Into(ignored));
       }
       if (error) {  // no file left for it, say
         pause.expires_after(kAcceptPause);
-        co_await pause.async_wait(
-            asio::redirect_error(asio::use_awaitable, error));
+        co_await pause.async_wait(Into(error));
         continue;
       }
       if (!acceptor_.is_open()) break;
@@ -204,8 +202,7 @@ class HttpServer final : public Server {
           state_.service->Metrics());
       sampler_.expires_after(state_.options.sample);
       error_code error;
-      co_await sampler_.async_wait(
-          asio::redirect_error(asio::use_awaitable, error));
+      co_await sampler_.async_wait(Into(error));
       if (error) break;
     }
   }

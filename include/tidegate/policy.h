@@ -108,9 +108,9 @@ class AdmissionPolicy {
     const RequestView& request;
     const MemoryView& memory;
     const ChunkLimits& limits;  // what the chunk policy can reach
-    // Everything that was admitted, by id. Those in prefill were promised that
-    // their remainder fits.
-    // Without those that decode where LooksAtDecoding() says no.
+    // Everything that was admitted, by id; without those that decode where
+    // LooksAtDecoding() says no. Those in prefill were promised that their
+    // remainder fits.
     std::span<const RequestView> admitted;
     // Share of their output budget that requests used of late, in thousandths.
     std::int64_t output_share_permille = 1000;

@@ -260,9 +260,8 @@ struct RequestRecord {
   std::optional<double> itl_s;
 };
 
-// Nearest rank; 0 over nothing.
-// Nearest rank. Simulate() has them exactly of up to 65,536 values; of more,
-// each is at most 0.1 % from the value at its rank
+// Nearest rank; 0 over nothing. Simulate() has them exactly of up to 65,536
+// values; of more, each is at most 0.1 % from the value at its rank
 // (simulator/quantile_sketch.h).
 struct Percentiles {
   double p50 = 0;

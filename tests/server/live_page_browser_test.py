@@ -8,26 +8,16 @@ is missing.
 """
 
 import json
-import shutil
+import pathlib
 import signal
 import subprocess
 import sys
 import urllib.request
 
-SKIPPED = 77
-try:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-    from selenium.webdriver.support.ui import WebDriverWait
-except ImportError:
-    print("skipped: python3-selenium is not installed")
-    sys.exit(SKIPPED)
-BROWSER = shutil.which("chromium")
-DRIVER = shutil.which("chromedriver")
-if BROWSER is None or DRIVER is None:
-    print("skipped: chromium or chromium-driver is not installed")
-    sys.exit(SKIPPED)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "testing"))
+from browser import open_browser  # noqa: E402
+
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 
 def look(driver, url):
@@ -59,15 +49,10 @@ def main():
     try:
         process.stdout.readline()
         url = process.stdout.readline().split(" on ")[1].strip()
-        options = Options()
-        options.binary_location = BROWSER
-        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         for _ in range(3):
             body = json.dumps({"prompt": "Hello", "max_tokens": 3}).encode()
             urllib.request.urlopen(url + "v1/completions", body).read()
-        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        driver = open_browser()
         try:
             look(driver, url)
         finally:

@@ -10,32 +10,21 @@ missing. With TIDEGATE_SCREENSHOTS=DIR it leaves pictures of every page there, i
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
-SKIPPED = 77
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "testing"))
+from browser import open_browser  # noqa: E402
+
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
 TIDEGATE, SOURCE = sys.argv[1:3] if len(sys.argv) > 2 else ("tidegate", ".")
-
-try:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-    from selenium.webdriver.support.ui import WebDriverWait
-except ImportError:
-    print("skipped: python3-selenium is not installed")
-    sys.exit(SKIPPED)
-BROWSER = shutil.which("chromium")
-DRIVER = shutil.which("chromedriver")
-if BROWSER is None or DRIVER is None:
-    print("skipped: chromium or chromium-driver is not installed")
-    sys.exit(SKIPPED)
-
 MODEL = "config = '{}/tests/data/configs/llama-3.1-8b.json'".format(SOURCE)
 POLICY = """
 [model]
@@ -58,13 +47,8 @@ HOSTILE = "</script><img src=x onerror=window.hacked=1>'\"&.csv"
 
 
 def browser():
-    options = Options()
-    options.binary_location = BROWSER
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1400,1000",
-                 "--disable-dev-shm-usage", "--user-data-dir=" + os.path.join(FOLDER.name, "profile")):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options=options, service=Service(DRIVER))
+    return open_browser("--hide-scrollbars", "--window-size=1400,1000",
+                        "--user-data-dir=" + os.path.join(FOLDER.name, "profile"))
 
 
 def run(*words):

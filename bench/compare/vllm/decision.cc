@@ -12,19 +12,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <variant>
 #include <vector>
 
-#include "bench/models.h"
-#include "tidegate/scheduler.h"
+#include "bench/mixed_loop.h"
 
 namespace tidegate {
 namespace {
 
-constexpr Bytes kGiB = Bytes{1} << 30;
 constexpr std::int64_t kRunning = 1000;
-constexpr Tokens kPrompt = 512;
-constexpr Tokens kOutput = 4096;
 constexpr int kSteps = 600;
 
 double CpuMicroseconds() {
@@ -36,44 +31,14 @@ double CpuMicroseconds() {
 
 void Measure(std::int64_t requests) {
   const std::int64_t running = std::min(requests, kRunning);
-  SchedulerOptions options;
-  options.estimator =
-      bench::MakeEstimator("llama-3.1-8b.json", "transformers@4.57.1/cuda");
-  options.memory = {.ceiling = 16384 * kGiB, .base = 16 * kGiB};
-  options.running_max = running;
-  options.step = {.sequences = running,
-                  .decode = StepShape::Decode::kMixed,
-                  .tokens = running + 4 * kPrompt};
-  auto scheduler = std::move(Scheduler::Create(options)).value();
-  std::vector<Action> actions;
-  RunStep run;
-  Instant now{};
-  const auto send = [&](const Event& event) {
-    actions.clear();
-    now += std::chrono::milliseconds(1);
-    if (!scheduler->Handle(event, now, &actions).ok()) std::abort();
-    for (Action& action : actions) {
-      if (auto* step = std::get_if<RunStep>(&action)) run = std::move(*step);
-    }
-  };
-  for (std::int64_t i = 1; i <= requests; ++i) {
-    send(Arrive{
-        .id = static_cast<RequestId>(i),
-        .request = {.prompt_tokens = kPrompt, .max_output_tokens = kOutput}});
-  }
+  bench::MixedLoop loop(running, requests - running, running, 0);
   std::vector<double> took;
   while (static_cast<int>(took.size()) < kSteps) {
-    const bool all = static_cast<std::int64_t>(run.decodes.size()) == running;
-    StepDone done{.step = run.step};
-    for (const RequestId id : run.decodes) {
-      done.decodes.push_back({.id = id, .tokens = 1});
-    }
-    run = {};
-    const Event event = std::move(done);
+    const bool all = loop.decodes() == running;
+    const Event done = loop.Answer();
     const double began = CpuMicroseconds();
-    send(event);
+    loop.End(done);
     const double ended = CpuMicroseconds();
-    if (run.step == 0) std::abort();  // Nothing runs: nothing to time.
     if (all) took.push_back(ended - began);
   }
   std::nth_element(took.begin(), took.begin() + kSteps / 2, took.end());

@@ -28,6 +28,17 @@ using internal::InvalidArgument;
 
 Instant At(std::int64_t nanoseconds) { return Instant(Duration(nanoseconds)); }
 
+absl::StatusOr<PolicyFile> ReadPolicy(const PullSetup& setup,
+                                      tools::Arguments* args) {
+  TG_ASSIGN_OR_RETURN(*args, MakeArguments(setup.flags));
+  args->plugins = InProcess(setup.plugins);
+  if (!setup.policy_json.has_value()) return tools::MergePolicy(*args);
+  TG_ASSIGN_OR_RETURN(PolicyFile policy,
+                      ParsePolicyJson(*setup.policy_json, "policy"));
+  TG_RETURN_IF_ERROR(tools::OverlayFlags(*args, &policy));
+  return policy;
+}
+
 // A Gate hands each step to the thread of its one request, and a request's KV
 // belongs to the code that runs it.
 absl::Status FitForGate(SchedulerOptions* options) {
@@ -90,14 +101,15 @@ bool Accepted(const absl::Status& status) {
 
 }  // namespace
 
-absl::StatusOr<PolicyFile> ReadPolicy(const PullSetup& setup,
-                                      tools::Arguments* args) {
-  TG_ASSIGN_OR_RETURN(*args, MakeArguments(setup.flags));
-  args->plugins = InProcess(setup.plugins);
-  if (!setup.policy_json.has_value()) return tools::MergePolicy(*args);
-  TG_ASSIGN_OR_RETURN(PolicyFile policy,
-                      ParsePolicyJson(*setup.policy_json, "policy"));
-  TG_RETURN_IF_ERROR(tools::OverlayFlags(*args, &policy));
+PolicyFile ReadPolicyAndModel(const PullSetup& setup, tools::Arguments* args,
+                              std::vector<std::string>* warnings) {
+  PolicyFile policy = ValueOrThrow(ReadPolicy(setup, args));
+  if (setup.model_json.has_value()) {
+    ModelConfig config = ValueOrThrow(
+        ParseModelConfig(*setup.model_json, "model", policy.model_overrides));
+    policy.model_shape = std::move(config.shape);
+    *warnings = std::move(config.warnings);
+  }
   return policy;
 }
 
@@ -126,13 +138,7 @@ std::optional<std::string> Pull::EngineOf(const PullSetup& setup) {
 
 Pull::Pull(const PullSetup& setup) {
   tools::Arguments args;
-  PolicyFile policy = ValueOrThrow(ReadPolicy(setup, &args));
-  if (setup.model_json.has_value()) {
-    ModelConfig config = ValueOrThrow(
-        ParseModelConfig(*setup.model_json, "model", policy.model_overrides));
-    policy.model_shape = std::move(config.shape);
-    warnings_ = std::move(config.warnings);
-  }
+  PolicyFile policy = ReadPolicyAndModel(setup, &args, &warnings_);
   probe_ = ValueOrThrow(CreateMemoryProbe(policy.probe.value_or("none")));
   // Who only computes warns that a probe has no effect: here it has.
   policy.probe.reset();

@@ -36,9 +36,10 @@ struct PullSetup {
   std::vector<std::shared_ptr<PythonPlugin>> plugins;
 };
 
-// The policy that `setup` names, with its flags; they are left in `args`.
-absl::StatusOr<PolicyFile> ReadPolicy(const PullSetup& setup,
-                                      tools::Arguments* args);
+// The policy that `setup` names, with its flags and its model; the flags are
+// left in `args`, what is to be said of the model in `warnings`. Throws.
+PolicyFile ReadPolicyAndModel(const PullSetup& setup, tools::Arguments* args,
+                              std::vector<std::string>* warnings);
 // As tidegate.Arithmetic has it.
 nanobind::dict ArithmeticDict(const Arithmetic& sum);
 

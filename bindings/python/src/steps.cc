@@ -37,13 +37,7 @@ StepLoad LoadOf(const StepTokens& step) {
 
 Steps::Steps(const PullSetup& setup) {
   tools::Arguments args;
-  PolicyFile policy = ValueOrThrow(ReadPolicy(setup, &args));
-  if (setup.model_json.has_value()) {
-    ModelConfig config = ValueOrThrow(
-        ParseModelConfig(*setup.model_json, "model", policy.model_overrides));
-    policy.model_shape = std::move(config.shape);
-    warnings_ = std::move(config.warnings);
-  }
+  PolicyFile policy = ReadPolicyAndModel(setup, &args, &warnings_);
   if (policy.engine.has_value()) engine_ = EngineName(*policy.engine);
   settings_["admission"] = policy.admission_policy;
   settings_["order"] = policy.order_policy;
